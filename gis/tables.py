@@ -1,0 +1,278 @@
+"""Every column of every table, written down once: name, dtype, unit, label; and how tables are checked and stored.
+
+In: DataFrames or Arrow tables. Out: the same, checked against their declaration, written atomically as Parquet whose
+fields carry unit and label. The same quantity and unit has the same name in every table.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from gis.errors import TableInvalid, WriteFailed
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+Dtype = Literal["string", "int64", "int32", "float64", "bool"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: what it holds, in which unit, and how a reader should understand it."""
+
+    name: str
+    """Lower case, unit at the end where there is one."""
+    dtype: Dtype
+    """Arrow type; a missing value is null in ``string`` and ``bool``, NaN in ``float64``, never a sentinel."""
+    unit: str
+    """Unit in words or symbols; ``""`` for codes, names and flags; ``1`` for ratios."""
+    label: str
+    """What it means, in one sentence of at most 80 characters (the limit of a Stata variable label)."""
+
+
+def _columns(*rows: tuple[str, Dtype, str, str]) -> dict[str, Column]:
+    return {row[0]: Column(*row) for row in rows}
+
+
+COLUMNS: dict[str, Column] = _columns(
+    # keys and names
+    ("city_code", "string", "", "City, six-character GB/T 2260 code in the vintage of the boundaries"),
+    ("city_name", "string", "", "City name as the boundary layer writes it"),
+    ("district_code", "string", "", "District or county, six-character GB/T 2260 code"),
+    ("district_name", "string", "", "District or county name as the boundary layer writes it"),
+    ("year", "int32", "year", "Calendar year of the row"),
+    ("vintage", "string", "", "Date the boundaries of the row stood"),
+    # light
+    ("light_sum_dn_km2", "float64", "DN km2", "Light summed over the unit, cells weighed by area in ESRI:102027"),
+    ("light_sum_true_dn_km2", "float64", "DN km2", "Light summed over the unit, cells weighed by ellipsoidal area"),
+    ("light_sum_cells_dn", "float64", "DN cell", "Light summed over the unit, every cell weighing 1"),
+    ("pop_persons", "float64", "persons", "Population summed over the unit on its native grid"),
+    ("pop_years", "string", "", "Years of the population rasters behind the row (2000, or 2000+2005 if interpolated)"),
+    ("level", "float64", "DN km2/person", "Light per person in the configured measure (column measure)"),
+    ("measure", "string", "", "Measure of the column level: lambert, true or cells"),
+    ("level_lambert", "float64", "DN km2/person", "Light per person, cells weighed by area in ESRI:102027"),
+    ("level_true", "float64", "DN km2/person", "Light per person, cells weighed by area on the ellipsoid"),
+    ("level_cells", "float64", "DN cell/person", "Light per person, every cell weighing 1"),
+    ("light_density_dn", "float64", "DN", "light_sum_true_dn_km2 over area_km2: the unit's mean light"),
+    ("pop_density_persons_km2", "float64", "persons/km2", "pop_persons over area_km2"),
+    ("area_km2", "float64", "km2", "Area of the unit on the ellipsoid, raster edge or not"),
+    ("area_lambert_km2", "float64", "km2", "Area of the unit in the ESRI:102027 plane"),
+    # quality
+    ("n_cells", "float64", "cells", "Light cells in the unit, borders counted by their share"),
+    ("cov_area", "float64", "1", "Share of the unit's area with valid light cells"),
+    ("cov_pop", "float64", "1", "Share of the unit's population living where the light cell is valid"),
+    ("n_nodata_cells", "float64", "cells", "Light cells without data in the unit, borders counted by their share"),
+    ("n_negative_cells", "float64", "cells", "Light cells below zero in the unit, before the negatives policy"),
+    ("negative_share", "float64", "1", "Sum of negative light over the sum of absolute light, before the policy"),
+    ("n_pop_negative_cells", "float64", "cells", "Population cells below zero that are not the declared nodata"),
+    ("lit_share", "float64", "1", "Share of the unit's valid light cells above zero"),
+    ("saturated_share", "float64", "1", "Share of the unit's lit cells at the raster's maximum"),
+    ("n_flares", "int32", "points", "Gas-flare masks that touch the unit"),
+    ("flags", "string", "", "Flags of METHOD section 2, joined by a semicolon; empty when clean"),
+    # pairs
+    ("pair_id", "int64", "", "code_i * 10^6 + code_j with code_i < code_j"),
+    ("city_i", "string", "", "City of the pair with the lower code"),
+    ("city_j", "string", "", "City of the pair with the higher code"),
+    ("hi", "string", "", "More developed city of the pair by the level of the previous year"),
+    ("lo", "string", "", "Less developed city of the pair by the level of the previous year"),
+    ("bal", "float64", "1", "Level of lo over level of hi, both of the row's year; may exceed 1"),
+    ("switched", "bool", "", "Whether hi differs from the previous row's; null in the first row and after a gap"),
+    ("tie", "bool", "", "Whether last year's levels are equal to 1e-12; null where one is missing"),
+    ("level_hi", "float64", "DN km2/person", "Level of hi in the row's year"),
+    ("level_lo", "float64", "DN km2/person", "Level of lo in the row's year"),
+    ("level_hi_lag", "float64", "DN km2/person", "Level of hi in the previous year"),
+    ("level_lo_lag", "float64", "DN km2/person", "Level of lo in the previous year"),
+    ("bal_flag", "string", "", "Why bal is missing: NOORDER, NOLEVEL or ZEROHI; empty when bal is there"),
+    # national accounts
+    ("raster_total_persons", "float64", "persons", "Sum of all valid cells of the population raster (the part read)"),
+    ("zones_total_persons", "float64", "persons", "Population summed over all units of the layer"),
+    ("raster_total_cells_dn", "float64", "DN cell", "Sum of all valid cells of the light raster (the part read)"),
+    ("layer", "string", "", "Boundary layer: city or district"),
+    ("n_units", "int32", "units", "Units of the layer"),
+    ("n_levels", "int32", "units", "Units of the layer with a level"),
+    ("is_synthetic", "bool", "", "Whether a raster behind the row was declared synthetic in workspace.toml"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table: its columns in order and the columns that identify a row."""
+
+    name: str
+    """File name without ending, and layer name in a GeoPackage."""
+    title: str
+    """One sentence for the reader."""
+    key: tuple[str, ...]
+    """Columns whose values, taken together, occur once."""
+    columns: tuple[str, ...]
+    """Column names in order; each is declared in ``COLUMNS``."""
+
+    def arrow_schema(self) -> pa.Schema:
+        """Arrow schema with unit and label in each field's metadata, and title and key in the table's."""
+        import pyarrow as pa
+
+        fields = []
+        for name in self.columns:
+            column = COLUMNS[name]
+            meta = {"unit": column.unit, "label": column.label}
+            fields.append(pa.field(name, pa.type_for_alias(column.dtype), metadata=meta))
+        return pa.schema(fields, metadata={"lightpanel.table": self.name, "title": self.title, "key": ",".join(self.key)})
+
+
+_UNIT_YEAR = (
+    "level", "measure", "level_lambert", "level_true", "level_cells",
+    "light_sum_dn_km2", "light_sum_true_dn_km2", "light_sum_cells_dn", "pop_persons", "pop_years",
+    "light_density_dn", "pop_density_persons_km2", "area_km2", "area_lambert_km2",
+    "n_cells", "cov_area", "cov_pop", "n_nodata_cells", "n_negative_cells", "negative_share",
+    "n_pop_negative_cells", "lit_share", "saturated_share", "n_flares", "flags", "is_synthetic",
+)  # fmt: skip
+
+CITY_YEAR = Table(
+    "city_year",
+    "Per-capita luminosity of every city in every year, with what it is made of and how far it can be trusted.",
+    ("city_code", "year"),
+    ("city_code", "year", "city_name", "vintage", *_UNIT_YEAR),
+)
+DISTRICT_YEAR = Table(
+    "district_year",
+    "Per-capita luminosity of every district in every year.",
+    ("district_code", "year"),
+    ("district_code", "year", "district_name", "city_code", "vintage", *_UNIT_YEAR),
+)
+PAIR_YEAR = Table(
+    "pair_year",
+    "Bal: the less developed city's level over the more developed one's, ordered by the previous year.",
+    ("pair_id", "year"),
+    (
+        "pair_id", "year", "city_i", "city_j", "hi", "lo", "bal", "switched", "tie",
+        "level_hi", "level_lo", "level_hi_lag", "level_lo_lag", "bal_flag",
+    ),
+)  # fmt: skip
+NATIONAL_YEAR = Table(
+    "national_year",
+    "Totals over all units of a layer beside the totals of the rasters, year by year.",
+    ("layer", "year"),
+    (
+        "layer", "year", "n_units", "n_levels", "light_sum_dn_km2", "light_sum_true_dn_km2", "light_sum_cells_dn",
+        "raster_total_cells_dn", "zones_total_persons", "raster_total_persons", "pop_years", "is_synthetic",
+    ),
+)  # fmt: skip
+
+TABLES: dict[str, Table] = {t.name: t for t in (CITY_YEAR, DISTRICT_YEAR, PAIR_YEAR, NATIONAL_YEAR)}
+
+
+def check(table: Table, frame: pd.DataFrame, *, where: object = None) -> pd.DataFrame:
+    """Return ``frame`` with exactly the table's columns in order, or say what is wrong with it.
+
+    Raises
+    ------
+    TableInvalid
+        A column is missing or undeclared, a key is repeated or null, a value does not fit its dtype.
+    """
+    missing = [c for c in table.columns if c not in frame.columns]
+    extra = [c for c in frame.columns if c not in table.columns]
+    if missing or extra:
+        raise TableInvalid(
+            f"table {table.name} misses {missing or 'nothing'} and has undeclared {extra or 'nothing'}",
+            where=where,
+            mend="declare columns in gis/tables.py",
+        )
+    keys = frame.loc[:, list(table.key)]
+    if keys.isna().any(axis=None):
+        raise TableInvalid(f"table {table.name} has a row without {' and '.join(table.key)}", where=where)
+    repeated = keys.duplicated()
+    if repeated.any():
+        first = keys[repeated].iloc[0].to_dict()
+        raise TableInvalid(f"table {table.name} has {int(repeated.sum())} repeated keys, first {first}", where=where)
+    return frame.loc[:, list(table.columns)]
+
+
+def arrow_from_frame(table: Table, frame: pd.DataFrame, *, where: object = None) -> pa.Table:
+    """Convert a checked DataFrame to Arrow under the table's schema."""
+    import pyarrow as pa
+
+    checked = check(table, frame, where=where)
+    try:
+        return pa.Table.from_pandas(checked, schema=table.arrow_schema(), preserve_index=False)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise TableInvalid(f"table {table.name}: {error}", where=where) from error
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; on success it is flushed and renamed over it, on failure removed.
+
+    Raises
+    ------
+    WriteFailed
+        The operating system refused (disk full, no permission); ``path`` is as it was.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}.", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise WriteFailed(f"cannot write: {error}", where=path, mend="check the folder's rights and space") from error
+    temporary = Path(name)
+    temporary.unlink()  # some drivers refuse to write over a file that exists
+    try:
+        yield temporary
+        with open(temporary, "rb") as stream:
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if isinstance(error, WriteFailed):
+            raise
+        raise WriteFailed(
+            f"could not finish writing: {error}", where=path, mend="free some space; what stood there is untouched"
+        ) from error
+    finally:
+        for left in temporary.parent.glob(f"{temporary.name}*"):  # drivers add -wal, -journal and .aux.xml
+            with suppress(OSError):
+                left.unlink()
+
+
+def write_table(table: Table, frame: pd.DataFrame, path: Path, *, metadata: dict[str, Any] | None = None) -> Path:
+    """Check ``frame`` and write it as Parquet (zstd), atomically; ``metadata`` goes into the file as JSON."""
+    return write_batches(table, [arrow_from_frame(table, frame, where=path)], path, metadata=metadata)
+
+
+def write_batches(
+    table: Table, batches: Iterable[pa.Table], path: Path, *, metadata: dict[str, Any] | None = None
+) -> Path:
+    """Write a stream of Arrow tables under the table's schema, one row group each, in bounded memory."""
+    import pyarrow.parquet as pq
+
+    schema = table.arrow_schema()
+    if metadata:
+        schema = schema.with_metadata(
+            {**(schema.metadata or {}), b"lightpanel": json.dumps(metadata, ensure_ascii=False).encode()}
+        )
+    with atomic_path(path) as temporary:
+        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+            for batch in batches:
+                writer.write_table(batch.cast(schema) if batch.schema != schema else batch)
+    return Path(path)
+
+
+def read_table(table: Table, path: Path) -> pd.DataFrame:
+    """Read a Parquet file written by `write_table` and check that it has the table's columns."""
+    import pyarrow.parquet as pq
+
+    path = Path(path)
+    if not path.exists():
+        raise TableInvalid(f"there is no table {table.name}", where=path, mend="lightpanel run")
+    frame = pq.read_table(path).to_pandas()
+    missing = [c for c in table.columns if c not in frame.columns]
+    if missing:
+        raise TableInvalid(f"table {table.name} misses {missing}", where=path, mend="rewrite it: lightpanel run")
+    return frame

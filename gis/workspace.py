@@ -1,0 +1,278 @@
+"""``workspace.toml`` becomes a frozen, validated ``Config``; the only module that knows folder names.
+
+In: a folder with ``workspace.toml``. Out: ``Workspace`` (root, config, output paths). An unknown key is an error that
+names the nearest known one; every path in the file is relative to the workspace.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gis.errors import ConfigInvalid, WorkspaceMissing
+
+CONFIG_NAME = "workspace.toml"
+RASTERS, BOUNDARIES, HISTORICAL, OUT, CACHE = "rasters", "boundaries", "historical", "out", ".cache"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class About(_Section):
+    """``[workspace]``."""
+
+    name: str = "lightpanel workspace"
+    """Shown in summaries and written into every output."""
+
+
+class Masks(_Section):
+    """``[lights.masks]``: what is taken out of the lights, or added to a unit, before summing. All off by default."""
+
+    flares: str | None = None
+    """Gas flares, a point or polygon layer: cells inside count as no data and leave the coverage denominator too."""
+    flare_radius_km: Annotated[float, Field(gt=0)] = 3.0
+    """Geodesic buffer around flare points [km] (METHOD 2 rule 5)."""
+    water: str | None = None
+    """Land polygons: light cells whose centre lies outside them count as no data (METHOD 2 rule 6)."""
+    coast_buffer_km: Annotated[float, Field(ge=0)] = 0.0
+    """Sea cells within this distance go to the nearest unit [km] (METHOD 2 rule 6)."""
+
+
+class RasterSource(_Section):
+    """``[lights]`` and ``[population]``: which product, and where it departs from the product's profile."""
+
+    product: str
+    """Profile name of ``rasters/README.md``, or ``custom``."""
+    files: str | None = None
+    """Path pattern with ``{year}``, relative to the workspace; default: the profile's own names under ``rasters/``."""
+    years: tuple[int, int] | None = None
+    """First and last year, both included; default: all years found."""
+    band: Annotated[int, Field(ge=1)] = 1
+    """Band to read, counted from 1."""
+    unit: str | None = None
+    """Unit of the values; needed for ``custom``."""
+    quantity: Literal["count", "intensity"] | None = None
+    """Whether cells hold counts or intensities; needed for ``custom``."""
+    crs: str | None = None
+    """CRS of the files, only where they carry none."""
+    nodata: float | tuple[float, ...] | None = None
+    """Further values that mean no data, beside the declared one."""
+    negatives: Literal["zero", "keep", "nan"] | None = None
+    """What a negative cell becomes (METHOD 2 rule 3); default: the profile's."""
+    valid_range: tuple[float, float] | None = None
+    """Values outside are an error that names the file; default: the profile's."""
+    dn_min: Annotated[float, Field(ge=0)] = 0.0
+    """Lit threshold: lights below it count as 0 (METHOD 2 rule 7)."""
+    synthetic_years: tuple[int, ...] = ()
+    """Years whose raster was made up, not observed; carried into every output and the lineage."""
+    masks: Masks = Masks()
+    """Masks for lights."""
+
+
+class Lights(RasterSource):
+    """``[lights]``."""
+
+    missing_years: Literal["nan", "error", "interpolate"] = "nan"
+    """A year without a raster inside the series: levels NaN, refused, or linear between neighbours (rule 9)."""
+
+
+class Population(RasterSource):
+    """``[population]``."""
+
+    missing_years: Literal["error", "nearest", "static", "interpolate"] = "error"
+    """A light year without a population raster: refused, nearest year, one fixed year, or linear between years."""
+    static_year: int | None = None
+    """The year that ``missing_years = "static"`` uses for all years."""
+
+
+class Columns(_Section):
+    """``[boundaries.city.columns]``: what the layer calls things. Unset: found by the usual names."""
+
+    code: str | None = None
+    name: str | None = None
+    parent: str | None = None
+    """City code of a district; default: from the code by METHOD 9.1."""
+
+
+class BoundarySource(_Section):
+    """``[boundaries.city]`` and ``[boundaries.district]``."""
+
+    file: str
+    """GeoPackage, Shapefile, GeoJSON, TopoJSON, GeoParquet or CSV with WKT, relative to the workspace."""
+    layer: str | None = None
+    """Layer inside the file; needed when it has several."""
+    vintage: str | int
+    """Date the boundaries stood: ``2019`` or ``"2019-12-31"``."""
+    columns: Columns = Columns()
+    crs: str | None = None
+    """CRS of the coordinates, only where the file carries none."""
+    encoding: str | None = None
+    """Text encoding of a Shapefile; default: .cpg, else detected (UTF-8, GB18030)."""
+    codes: tuple[str, ...] | None = None
+    """Keep these units only; default: all."""
+    exclude: tuple[str, ...] = ()
+    """Leave these units out."""
+
+
+class Boundaries(_Section):
+    """``[boundaries]``: the layers of one vintage; cities are dissolved from districts where only these are given."""
+
+    city: BoundarySource | None = None
+    district: BoundarySource | None = None
+
+    @model_validator(mode="after")
+    def _one_at_least(self) -> Boundaries:
+        if self.city is None and self.district is None:
+            raise ValueError("give [boundaries.city], [boundaries.district], or both")
+        return self
+
+
+class Levels(_Section):
+    """``[levels]``: how sums become levels (METHOD 2)."""
+
+    measure: Literal["lambert", "true", "cells"] = "lambert"
+    """The measure behind the column ``level``."""
+    cov_pop_min: Annotated[float, Field(ge=0, le=1)] = 0.95
+    """Below this population-weighted coverage the level is NaN (rule 1)."""
+    cov_area_flag: Annotated[float, Field(ge=0, le=1)] = 0.95
+    """Below this area coverage the row is flagged, never dropped (rule 1)."""
+    rescale: bool = False
+    """Divide the light by ``cov_pop`` where 0.5 <= cov_pop < ``cov_pop_min`` instead of NaN (rule 1)."""
+    pop_min_persons: Annotated[float, Field(ge=0)] = 1.0
+    """Fewer persons than this: level NaN (rule 2)."""
+
+
+class Panel(_Section):
+    """``[panel]``: the city-pair panel (METHOD 3)."""
+
+    tie: Literal["previous", "drop", "t-2"] = "previous"
+    """What orders a pair whose levels of last year are equal."""
+    cities: str | None = None
+    """CSV with a column ``city_code``: the roster of the panel; default: every city of the layer."""
+    districts: bool = False
+    """Whether to build the panel of district pairs as well."""
+
+
+class Output(_Section):
+    """``[output]``."""
+
+    crs: str = "ESRI:102027"
+    """CRS of the GeoPackage: ESRI:102027 or EPSG:4326."""
+    pair_lines: bool = False
+    """Whether the GeoPackage gets the pairs of the latest year as lines."""
+
+
+class Compute(_Section):
+    """``[compute]``."""
+
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """Threads; default: one per core."""
+
+
+class Config(_Section):
+    """A whole ``workspace.toml``."""
+
+    workspace: About = About()
+    lights: Lights
+    population: Population
+    boundaries: Boundaries
+    levels: Levels = Levels()
+    panel: Panel = Panel()
+    output: Output = Output()
+    compute: Compute = Compute()
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A folder, its config, and where things go."""
+
+    root: Path
+    """Absolute path of the folder that holds ``workspace.toml``."""
+    config: Config
+    """The validated content of ``workspace.toml``."""
+
+    def path(self, relative: str) -> Path:
+        """Resolve a path of the config against the workspace."""
+        return self.root / relative
+
+    @property
+    def rasters(self) -> Path:
+        """Where raster files are looked for by default."""
+        return self.root / RASTERS
+
+    @property
+    def out(self) -> Path:
+        """Where results go."""
+        return self.root / OUT
+
+    @property
+    def cache(self) -> Path:
+        """Where unpacked archives and intermediate results are kept; may be deleted at any time."""
+        return self.root / CACHE
+
+    @property
+    def config_path(self) -> Path:
+        """``workspace.toml`` itself."""
+        return self.root / CONFIG_NAME
+
+
+def read_workspace(folder: str | Path = ".") -> Workspace:
+    """Read ``workspace.toml`` from a folder.
+
+    Raises
+    ------
+    WorkspaceMissing
+        The folder has no ``workspace.toml``.
+    ConfigInvalid
+        It is not TOML, has an unknown key, misses one, or holds a value of the wrong kind; all faults are listed.
+    """
+    root = Path(folder).expanduser().resolve()
+    path = root / CONFIG_NAME
+    if not path.is_file():
+        raise WorkspaceMissing(
+            f"no {CONFIG_NAME} in this folder", where=root, mend="lightpanel init writes one; lightpanel demo a full one"
+        )
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigInvalid(f"not a TOML file in UTF-8: {error}", where=path, mend="correct that line") from error
+    return Workspace(root, config_from_dict(data, where=path))
+
+
+def config_from_dict(data: dict[str, Any], *, where: object = None) -> Config:
+    """Validate a parsed ``workspace.toml``; see `read_workspace` for the errors."""
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        faults = [_fault(item["loc"], item["type"], item["msg"]) for item in error.errors()]
+        raise ConfigInvalid(
+            "; ".join(what for what, _ in faults), where=where, mend="; ".join(mend for _, mend in faults)
+        ) from error
+
+
+def _fault(loc: tuple[int | str, ...], kind: str, message: str) -> tuple[str, str]:
+    key = ".".join(str(part) for part in loc)
+    if kind == "extra_forbidden":
+        near = difflib.get_close_matches(str(loc[-1]), _keys_at(loc[:-1]), n=1, cutoff=0.4)
+        known = ", ".join(_keys_at(loc[:-1]))
+        return f"unknown key {key}", f"did you mean {near[0]}?" if near else f"known keys here: {known}"
+    if kind == "missing":
+        return f"missing key {key}", f"add {key}"
+    return f"{key}: {message}", f"correct {key}"
+
+
+def _keys_at(loc: tuple[int | str, ...]) -> list[str]:
+    model: Any = Config
+    for part in loc:
+        field = getattr(model, "model_fields", {}).get(str(part))
+        if field is None:
+            return []
+        options = getattr(field.annotation, "__args__", (field.annotation,))
+        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+    return list(getattr(model, "model_fields", {}))
