@@ -1,0 +1,236 @@
+"""The command line: arguments become one pipeline call; no science here.
+
+Results go to files and standard output, progress and errors to standard error. Exit 0: done; 1: refused, with what,
+where and how to mend it; 2: misuse of the command.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gis import __version__
+from gis.errors import GisError
+
+if TYPE_CHECKING:
+    from gis.pipeline import RunResult
+
+app = typer.Typer(
+    name="lightpanel",
+    help=(
+        "From annual night lights, population and boundaries to per-capita luminosity and the city-pair panel Bal, "
+        "by exact zonal statistics."
+    ),
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Folder = Annotated[Path, typer.Argument(help="Workspace: the folder with workspace.toml.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads; default: one per core. Changes no number.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lightpanel {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def init(folder: Folder = Path()) -> None:
+    """Write a commented workspace.toml and the folders rasters/, boundaries/, historical/.
+
+    Nothing that is there already is touched. Then put your files into rasters/ and boundaries/, adapt workspace.toml,
+    and ask `lightpanel check`.
+    """
+    from gis.pipeline.screens import write_template
+
+    path = write_template(folder)
+    typer.echo(f"wrote {path}\nnext: put rasters and boundaries in place, edit it, then: lightpanel check {folder}")
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="New or empty folder for the workspace, or an earlier demo.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Seed of the synthetic country.")] = 1907,
+    threads: Threads = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write a complete synthetic workspace, run it, and say where everything is.
+
+    Twelve fictional cities with sixty districts, eight years of lights and population with the defects that real files
+    have, two boundary vintages, a scanned map with control points and offices, directed flows. The true levels are
+    known, and the last table compares them with what the engine found.
+    """
+    from gis.demo import write_demo
+    from gis.pipeline.demo import compare_with_truth, is_demo
+
+    if is_demo(folder):
+        typer.echo(f"demo workspace {folder} is there already: running it again", err=True)
+    else:
+        with _progress(quiet) as report:
+            report("writing the demo workspace", 0, 1)
+            write_demo(folder, seed=seed)
+            report("writing the demo workspace", 1, 1)
+    result = _run(folder, threads, quiet)
+    _print_summary(result)
+    typer.echo(compare_with_truth(result))
+    typer.echo(f"\nThe workspace is {folder}: look at {folder / 'workspace.toml'}, then at {folder / 'out'}.")
+
+
+@app.command()
+def check(folder: Folder = Path(), threads: Threads = None, quiet: Quiet = False) -> None:
+    """Read every raster and boundary once and say what is the matter; write nothing.
+
+    Exit 1 when a run would be refused or wrong. Warnings may move numbers; each says how to mend it.
+    """
+    from gis.pipeline import check as check_workspace
+    from gis.pipeline.screens import print_report
+
+    with _progress(quiet) as report:
+        found = check_workspace(folder, threads=threads, report=report)
+    print_report(_console(), found)
+    if found.has_errors:
+        raise typer.Exit(1)
+
+
+@app.command()
+def run(
+    folder: Folder = Path(),
+    threads: Threads = None,
+    quiet: Quiet = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print inputs, hashes and tasks; compute nothing.")] = False,
+) -> None:
+    """Compute levels and Bal and write out/: Parquet tables, a GeoPackage, lineage.json, summary.txt."""
+    if dry_run:
+        from gis.pipeline.screens import print_plan
+        from gis.pipeline.inputs import read_inputs
+        from gis.workspace import read_workspace
+
+        print_plan(_console(), read_inputs(read_workspace(folder)))
+        return
+    _print_summary(_run(folder, threads, quiet))
+
+
+@app.command()
+def zonal(
+    rasters: Annotated[list[Path], typer.Argument(help="One or several rasters GDAL can read.")],
+    zones: Annotated[Path, typer.Option("--zones", "-z", help="Polygons: GeoPackage, Shapefile, GeoJSON, ...")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Table to write: .csv or .parquet.")],
+    stat: Annotated[str, typer.Option("--stat", "-s", help="Statistics, separated by commas.")] = "sum,mean",
+    layer: Annotated[str | None, typer.Option(help="Layer of the zones' file.")] = None,
+    code: Annotated[str | None, typer.Option(help="Column that names the zones; default: the row number.")] = None,
+    measure: Annotated[str, typer.Option(help="What a cell weighs in sum and mean: cells, true or lambert [km2].")] = "cells",
+    band: Annotated[int, typer.Option(min=1, help="Band of the rasters.")] = 1,
+    nodata: Annotated[float | None, typer.Option(help="A further value that means no data.")] = None,
+    raster_crs: Annotated[str | None, typer.Option(help="CRS of rasters that carry none.")] = None,
+    zones_crs: Annotated[str | None, typer.Option(help="CRS of zones that carry none.")] = None,
+    threads: Threads = None,
+    quiet: Quiet = False,
+) -> None:
+    """Exact zonal statistics of any rasters over any polygons, without a workspace.
+
+    One row per raster and zone. Cells count by the share of them inside the zone; a zone without a valid cell is NaN,
+    never 0. Statistics: count, sum, mean, min, max, variance, stdev, coefficient_of_variation, lit_fraction,
+    valid_area_km2.
+    """
+    from gis.pipeline.zonal import zonal_table
+
+    with _progress(quiet) as report:
+        rows = zonal_table(
+            rasters, zones, out, stats=stat, layer=layer, code=code, measure=measure, band=band, nodata=nodata,
+            raster_crs=raster_crs, zones_crs=zones_crs, threads=threads, report=report,
+        )  # fmt: skip
+    typer.echo(f"wrote {rows} rows to {out}")
+
+
+@app.command()
+def export(
+    folder: Folder = Path(),
+    to: Annotated[str, typer.Option("--to", "-t", help="gpkg, geoparquet, parquet or csv.")] = "gpkg",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write to; default: out/<format>.")] = None,
+    crs: Annotated[str | None, typer.Option(help="ESRI:102027 or EPSG:4326; default: as configured.")] = None,
+    pair_lines: Annotated[bool, typer.Option(help="Add the pairs of the latest year as lines.")] = False,
+    pair_limit: Annotated[int | None, typer.Option(min=1, help="Draw only so many pairs.")] = None,
+) -> None:
+    """Write a finished run's results in another format."""
+    from gis.pipeline import export as write
+
+    options: dict[str, Any] = {"folder": out, "pair_lines": pair_lines, "pair_limit": pair_limit}
+    if crs:
+        options["crs"] = crs
+    for path in write(folder, to, **options):
+        typer.echo(f"wrote {path}")
+
+
+# --- what commands share ---------------------------------------------------------------------------------------------
+
+
+def _run(folder: Path, threads: int | None, quiet: bool) -> RunResult:
+    from gis.pipeline import run as run_workspace
+
+    with _progress(quiet) as report:
+        return run_workspace(folder, threads=threads, report=report)
+
+
+def _print_summary(result: RunResult) -> None:
+    from gis.export.summary import print_summary
+
+    print_summary(_console(), **result.summary)
+
+
+def _console(stderr: bool = False) -> Any:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Any]:
+    """A bar per step on standard error; on a pipe or when asked, nothing."""
+    console = _console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield lambda step, done, n: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    bars: dict[str, Any] = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+
+        def report(step: str, done: int, n: int) -> None:
+            if step not in bars:
+                bars[step] = progress.add_task(step, total=n)
+            progress.update(bars[step], completed=done, total=n)
+
+        yield report
+
+
+def main() -> None:
+    """Entry point of the command ``lightpanel``."""
+    try:
+        app()
+    except GisError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

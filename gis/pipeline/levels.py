@@ -1,0 +1,334 @@
+"""Levels step: every raster through the engine, then per-capita luminosity of every unit and year.
+
+In: ``Inputs``. Out: ``LevelTables``: city-year, district-year and national-year rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gis.errors import RasterInvalid
+from gis.graph import run_tasks
+from gis.grid import Grid, Zones
+from gis.indicators import interpolate_totals, levels_for_year, national_rows
+from gis.pipeline.inputs import Inputs, vector_geometry
+from gis.raster_io import check_range
+from gis.rasters.series import SeriesFile
+from gis.zonal.coverage import Coverage, coverage_from_zones
+from gis.zonal.engine import WHOLE_CELLS, Job, StripMask, ZoneSums, run_jobs
+from gis.zonal.layer import LightLayer, light_layer, light_totals, population_totals
+from gis.zonal.matching import LitTask, Match, add_strips, lit_strip, matches
+from gis.zonal.totals import LightTotals, PopulationTotals
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+Report = Callable[[str, int, int], None]
+"""Called with (step, done, in all)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LevelTables:
+    """The unit-year tables of a run."""
+
+    by_layer: dict[str, pd.DataFrame]
+    """``city`` and, where given, ``district``: rows of ``CITY_YEAR``, ``DISTRICT_YEAR``."""
+    national: pd.DataFrame
+    """Rows of ``NATIONAL_YEAR``."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Runner:
+    """Places tasks on threads and reports them under a step's name."""
+
+    threads: int | None
+    report: Report | None
+
+    def step(self, name: str) -> Callable[[Callable[[Any], Any], Any], list[Any]]:
+        def run(function: Callable[[Any], Any], tasks: Any) -> list[Any]:
+            progress = None
+            if self.report:
+                report = self.report
+                progress = lambda done, n: report(name, done, n)  # noqa: E731
+            return run_tasks(function, list(tasks), threads=self.threads, progress=progress)
+
+        return run
+
+
+class _Levels:
+    """One run's intermediate results; each is made once and kept while the run lasts."""
+
+    def __init__(self, inputs: Inputs, threads: int | None, report: Report | None) -> None:
+        self.inputs = inputs
+        self.runner = _Runner(threads or inputs.config.compute.threads, report)
+        self._light_layers: list[tuple[Grid, dict[str, LightLayer]]] = []
+        self._population_layers: list[tuple[Grid, dict[str, Coverage]]] = []
+        self._masks: list[tuple[Grid, StripMask | None, StripMask | None]] = []
+        self._matches: dict[tuple[int, int, str], list[Match]] = {}
+        self.light: dict[tuple[int, str], LightTotals] = {}
+        self.population: dict[tuple[int, str], ZoneSums] = {}
+
+    # --- what is fixed per grid --------------------------------------------------------------------------------------
+
+    def light_layers(self, grid: Grid) -> dict[str, LightLayer]:
+        for kept, layers in self._light_layers:
+            if kept.same_place(grid):
+                return layers
+        from gis.zonal.masks import coast_extender
+
+        flares, _ = self.masks(grid)
+        buffer_km = self.inputs.config.lights.masks.coast_buffer_km
+        reach = coast_extender(buffer_km) if buffer_km else None
+        run = self.runner.step("coverage of the light grid")
+        layers = {
+            name: light_layer(grid, zones, flares=flares, reach=reach, run=run)
+            for name, zones in self.inputs.layers.items()
+        }
+        self._light_layers.append((grid, layers))
+        return layers
+
+    def population_layers(self, grid: Grid) -> dict[str, Coverage]:
+        for kept, layers in self._population_layers:
+            if kept.same_place(grid):
+                return layers
+        run = self.runner.step("coverage of the population grid")
+        layers = {name: coverage_from_zones(grid, zones, run=run) for name, zones in self.inputs.layers.items()}
+        self._population_layers.append((grid, layers))
+        return layers
+
+    def masks(self, grid: Grid) -> tuple[StripMask | None, StripMask | None]:
+        """(flares alone, flares and water together): cells of a light grid to take out."""
+        for kept, flares, both in self._masks:
+            if kept.same_place(grid):
+                return flares, both
+        from gis.zonal.masks import buffer_points, either, polygon_mask
+
+        masks = self.inputs.config.lights.masks
+        flare_mask = water_mask = None
+        if masks.flares:
+            geometry, crs = self._vector(masks.flares, "lights.masks.flares")
+            circles = buffer_points(geometry, crs, masks.flare_radius_km)
+            flare_mask = polygon_mask(grid, circles, "EPSG:4326", inside=True)
+        if masks.water:
+            geometry, crs = self._vector(masks.water, "lights.masks.water")
+            water_mask = polygon_mask(grid, geometry, crs, inside=False)
+        both = either([m for m in (flare_mask, water_mask) if m is not None])
+        self._masks.append((grid, flare_mask, both))
+        return flare_mask, both
+
+    def _vector(self, relative: str, key: str) -> tuple[NDArray[Any], Any]:
+        return vector_geometry(self.inputs.workspace, relative, key)
+
+    def flares_per_zone(self, zones: Zones) -> NDArray[np.int32] | None:
+        masks = self.inputs.config.lights.masks
+        if not masks.flares:
+            return None
+        from gis.zonal.masks import buffer_points, count_touching
+
+        geometry, crs = self._vector(masks.flares, "lights.masks.flares")
+        return count_touching(zones, buffer_points(geometry, crs, masks.flare_radius_km), "EPSG:4326")
+
+    # --- sums --------------------------------------------------------------------------------------------------------
+
+    def read_all(self) -> None:
+        """Every raster the year plans need, as one list of tasks."""
+        inputs = self.inputs
+        jobs: list[Job] = []
+        for year in sorted({y for plan in inputs.light_plan.values() for y, _ in plan}):
+            jobs += self._light_jobs(inputs.lights.of(year))
+        for year in sorted({y for plan in inputs.population_plan.values() for y, _ in plan}):
+            jobs.append(self._population_job(inputs.population.of(year)))
+        names = list(inputs.layers)
+        reached: dict[tuple[int, str], ZoneSums] = {}
+        direct: dict[tuple[int, str], ZoneSums] = {}
+        for job, sums in zip(jobs, run_jobs(jobs, run=self.runner.step("reading and summing")), strict=True):
+            kind, year = job.key
+            _check_values(job, sums)
+            target = {"light": direct, "reach": reached, "population": self.population}[kind]
+            target.update({(year, name): one for name, one in zip(names, sums, strict=True)})
+        for (year, name), sums in direct.items():
+            layer = self.light_layers(inputs.lights.of(year).info.grid)[name]
+            self.light[year, name] = light_totals(layer, sums, reached.get((year, name)))
+
+    def _light_jobs(self, file: SeriesFile) -> list[Job]:
+        layers = self.light_layers(file.info.grid)
+        rules, mask = self.inputs.light_rules(file), self.masks(file.info.grid)[1]
+        direct = Job(
+            file.info,
+            rules,
+            tuple(layer.coverage for layer in layers.values()),
+            profile=True,
+            whole=_is_small(file.info.grid),
+            mask=mask,
+            key=("light", file.year),
+        )
+        if all(layer.reach is layer.coverage for layer in layers.values()):
+            return [direct]
+        reach = tuple(layer.reach for layer in layers.values())
+        return [direct, Job(file.info, rules, reach, mask=mask, key=("reach", file.year))]
+
+    def _population_job(self, file: SeriesFile) -> Job:
+        rules = self.inputs.population_rules(file)
+        return Job(
+            file.info,
+            rules,
+            tuple(self.population_layers(file.info.grid).values()),
+            ("cells",),
+            # Where any value below zero means no data there is nothing to count.
+            profile=not rules.below_zero_is_nodata or rules.valid_range is not None,
+            whole=_is_small(file.info.grid),
+            key=("population", file.year),
+        )
+
+    # --- where people live, is there a light reading? ----------------------------------------------------------------
+
+    def dark_zones(self, name: str) -> NDArray[np.bool_]:
+        """(n_zones,) bool: zones that miss a light cell in any year, so that ``cov_pop`` may be below 1."""
+        some = np.zeros(len(self.inputs.layers[name]), bool)
+        for (_, layer), totals in self.light.items():
+            if layer == name:
+                whole = totals.area_true - totals.masked_true
+                some |= (totals.nodata_cells > 0) | (totals.masked_cells > 0) | (totals.valid_true < whole * (1 - 1e-9))
+        return some
+
+    def lit_side(self, population_year: int, light_year: int, name: str) -> NDArray[np.float64]:
+        """(n_zones,) float64 [persons]: people of one year in valid light cells of another (or the same)."""
+        inputs = self.inputs
+        people, light = inputs.population.of(population_year), inputs.lights.of(light_year)
+        persons = self.population[population_year, name].sum_of("cells")
+        dark = self.dark_zones(name)
+        if not dark.any():
+            return persons
+        found = self._matched(people, light, name, dark)
+        tasks = [
+            LitTask(
+                match, people.info, inputs.population_rules(people), light.info, inputs.light_rules(light),
+                self.masks(light.info.grid)[1], len(persons),
+            )
+            for match in found
+        ]  # fmt: skip
+        parts = self.runner.step("people under valid light")(lit_strip, tasks)
+        return np.where(dark, np.minimum(add_strips(parts, len(persons)), persons), persons)
+
+    def _matched(self, people: SeriesFile, light: SeriesFile, name: str, dark: NDArray[np.bool_]) -> list[Match]:
+        coverage = self.population_layers(people.info.grid)[name]
+        layers = self.light_layers(light.info.grid)
+        key = (id(coverage), id(layers), name)
+        if key not in self._matches:
+            run = self.runner.step("matching population to light cells")
+            self._matches[key] = matches(coverage, light.info.grid, dark, run=run)
+        return self._matches[key]
+
+    # --- totals of an output year ------------------------------------------------------------------------------------
+
+    def light_of(self, year: int, name: str) -> LightTotals | None:
+        """Light of an output year: observed, interpolated, or None."""
+        plan = self.inputs.light_plan[year]
+        if not plan:
+            return None
+        totals = [self.light[y, name] for y, _ in plan]
+        return totals[0] if len(totals) == 1 else interpolate_totals(totals[0], totals[1], plan[1][1])
+
+    def population_of(self, year: int, name: str) -> PopulationTotals:
+        """Population of an output year, with the share that lives under valid light."""
+        out = []
+        light_plan = self.inputs.light_plan[year]
+        plan = self.inputs.population_plan[year]
+        for population_year, _ in plan:
+            sums = self.population[population_year, name]
+            lit = None
+            if light_plan:
+                parts = [w * self.lit_side(population_year, y, name) for y, w in light_plan]
+                lit = parts[0] if len(parts) == 1 else parts[0] + parts[1]
+            out.append(population_totals(sums, lit))
+        return out[0] if len(out) == 1 else interpolate_totals(out[0], out[1], plan[1][1])
+
+
+def compute_levels(
+    inputs: Inputs, *, threads: int | None = None, report: Report | None = None
+) -> LevelTables:
+    """Per-capita luminosity of every unit of every layer in every year."""
+    import pandas as pd
+
+    step = _Levels(inputs, threads, report)
+    step.read_all()
+    by_layer, national = {}, []
+    for name in inputs.layers:
+        frame = pd.concat([_rows(step, name, year) for year in inputs.years], ignore_index=True)
+        code = f"{name}_code"
+        by_layer[name] = frame.sort_values([code, "year"], ignore_index=True)
+        national.append(
+            national_rows(
+                frame,
+                name,
+                raster_cells_dn={y: step.light_of(y, name).raster_sum_cells for y in inputs.years if step.light_of(y, name)},  # type: ignore[union-attr]
+                raster_persons={y: _raster_persons(step, y, name) for y in inputs.years},
+            )
+        )
+    return LevelTables(by_layer, pd.concat(national, ignore_index=True))
+
+
+def _rows(step: _Levels, name: str, year: int) -> pd.DataFrame:
+    inputs = step.inputs
+    zones = inputs.layers[name]
+    light_plan, plan = inputs.light_plan[year], inputs.population_plan[year]
+    synthetic = {y for y, _ in light_plan} & set(inputs.config.lights.synthetic_years) or {y for y, _ in plan} & set(
+        inputs.config.population.synthetic_years
+    )
+    first = step.light[min(y for y, _ in step.light), name] if step.light else None
+    return levels_for_year(
+        zones,
+        year,
+        step.light_of(year, name),
+        step.population_of(year, name),
+        level="city" if name == "city" else "district",
+        options=inputs.config.levels,
+        pop_years="+".join(str(y) for y, _ in plan),
+        pop_nodata_zero=inputs.population.product.nodata_is_zero,
+        n_flares=step.flares_per_zone(zones),
+        is_synthetic=bool(synthetic),
+        light_note="INTERP" if len(light_plan) == 2 else "",
+        population_note=_population_note(inputs, year),
+        areas_from=first,
+    )
+
+
+def _population_note(inputs: Inputs, year: int) -> str:
+    plan = inputs.population_plan[year]
+    if plan == ((year, 1.0),):
+        return ""
+    return {"nearest": "POPNEAREST", "static": "POPSTATIC", "interpolate": "POPINTERP"}[
+        inputs.config.population.missing_years
+    ]
+
+
+def _raster_persons(step: _Levels, year: int, name: str) -> float:
+    return sum(w * step.population[y, name].raster_sum for y, w in step.inputs.population_plan[year])
+
+
+def _is_small(grid: Grid) -> bool:
+    return grid.shape[0] * grid.shape[1] <= WHOLE_CELLS
+
+
+def _check_values(job: Job, sums: list[ZoneSums]) -> None:
+    """Refuse a raster whose values inside the zones leave the product's range."""
+    from gis.zonal.kernels import COUNT, MAX, MIN
+
+    for one in sums:
+        if one.profile is None:
+            continue
+        seen = one.profile[:, COUNT] > 0
+        if seen.any():
+            low, high = float(one.profile[seen, MIN].min()), float(one.profile[seen, MAX].max())
+            check_range(low, high, job.rules, where=job.info.path)
+        else:
+            raise RasterInvalid(
+                "no zone has a cell with data in this raster",
+                where=job.info.path,
+                mend="check that raster and boundaries cover the same country and that both CRS are right",
+            )

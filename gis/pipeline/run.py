@@ -1,0 +1,290 @@
+"""The steps in order: the drawing as code.
+
+In: a workspace. Out: ``out/``: Parquet tables, one GeoPackage, ``lineage.json``, ``summary.txt``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gis.errors import CodeInvalid, TableInvalid
+from gis.pipeline.inputs import Inputs, read_inputs, vector_file
+from gis.pipeline.levels import LevelTables, Report, compute_levels
+from gis.tables import CITY_YEAR, DISTRICT_YEAR, NATIONAL_YEAR, PAIR_YEAR, Table, atomic_path, write_table
+from gis.workspace import Workspace, read_workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gis.export.lineage import Lineage
+    from gis.rasters.series import Series
+
+UNIT_TABLES: dict[str, Table] = {"city": CITY_YEAR, "district": DISTRICT_YEAR}
+GEOPACKAGE = "lightpanel.gpkg"
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run has made."""
+
+    workspace: Workspace
+    """Where it ran."""
+    paths: dict[str, Path]
+    """What -> file, in the order written."""
+    city_year: pd.DataFrame
+    """Rows of ``CITY_YEAR``."""
+    district_year: pd.DataFrame | None
+    """Rows of ``DISTRICT_YEAR``; None where no districts are configured."""
+    national_year: pd.DataFrame
+    """Rows of ``NATIONAL_YEAR``."""
+    summary: dict[str, Any]
+    """What `gis.export.summary.print_summary` takes."""
+
+
+def run(
+    workspace: str | Path | Workspace = ".", *, threads: int | None = None, report: Report | None = None
+) -> RunResult:
+    """Compute everything a workspace configures and write it to its ``out/``.
+
+    Parameters
+    ----------
+    workspace : folder with ``workspace.toml``, or a `Workspace`.
+    threads : default: ``compute.threads`` of the config, else one per core. Changes no number.
+    report : called with (step, done, in all).
+
+    Raises
+    ------
+    GisError
+        Any input that cannot be used, before anything is written.
+
+    Examples
+    --------
+    >>> import gis
+    >>> result = gis.run("my_workspace")  # doctest: +SKIP
+    >>> result.city_year[["city_name", "year", "level"]]  # doctest: +SKIP
+    """
+    place = workspace if isinstance(workspace, Workspace) else read_workspace(workspace)
+    inputs = read_inputs(place)
+    tables = compute_levels(inputs, threads=threads, report=report)
+    cities = _panel_cities(inputs, tables.by_layer["city"])
+    return _write(inputs, tables, cities, report)
+
+
+def _panel_cities(inputs: Inputs, city_year: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the cities the panel is about: the roster where one is configured."""
+    relative = inputs.config.panel.cities
+    if relative is None:
+        return city_year
+    import pandas as pd
+
+    path = vector_file(inputs.workspace, relative, "panel.cities")
+    table = pd.read_csv(path, dtype=str, encoding="utf-8-sig")
+    if "city_code" not in table:
+        raise TableInvalid(
+            f"no column city_code among {', '.join(table.columns)}", where=path, mend="name the column city_code"
+        )
+    from gis.boundaries import normalise_code
+
+    roster = [normalise_code(code, row=i, where=path) for i, code in enumerate(table["city_code"])]
+    unknown = sorted(set(roster) - set(city_year["city_code"]))
+    if unknown:
+        raise CodeInvalid(
+            f"{len(unknown)} cities of the roster are not in the city layer: {', '.join(unknown[:5])}",
+            where=path,
+            mend=f"use the codes of the layer's vintage ({inputs.layers['city'].vintage}), or remove them",
+        )
+    return city_year[city_year["city_code"].isin(roster)]
+
+
+def _write(inputs: Inputs, tables: LevelTables, cities: pd.DataFrame, report: Report | None) -> RunResult:
+    from gis.export.geopackage import write_geopackage
+    from gis.export.lineage import write_lineage
+    from gis.export.parquet import write_units
+    from gis.export.summary import summary_text
+
+    out, config = inputs.workspace.out, inputs.config
+    metadata = {"workspace": config.workspace.name, "measure": config.levels.measure}
+    lineage = _lineage(inputs)
+    sources = [i.path for i in lineage.sorted_inputs()]
+    paths: dict[str, Path] = {}
+
+    def wrote(what: str, path: Path, rows: int | None, made_from: list[str], steps: list[str]) -> str:
+        paths[what] = path
+        return lineage.add_output(path, rows=rows, made_from=made_from, steps=steps)
+
+    for name, frame in tables.by_layer.items():
+        table = UNIT_TABLES[name]
+        path = write_table(table, frame, out / f"{table.name}.parquet", metadata=metadata)
+        wrote(f"{name} levels", path, len(frame), sources, ["zonal", "levels"])
+        zones = inputs.layers[name]
+        units = write_units(zones, out / f"units_{name}.parquet")
+        boundary_files = [i.path for i in lineage.sorted_inputs() if i.role.startswith("boundaries.")]
+        wrote(f"{name} polygons", units, len(zones), boundary_files, ["boundaries"])
+    path = write_table(NATIONAL_YEAR, tables.national, out / "national_year.parquet", metadata=metadata)
+    wrote("national totals", path, len(tables.national), sources, ["zonal", "levels"])
+
+    pairs_info: dict[str, Any] = {}
+    latest_pairs = None
+    for name, frame in _panels(inputs, tables, cities):
+        stem = PAIR_YEAR.name if name == "city" else f"district_{PAIR_YEAR.name}"
+        path = _write_pairs(frame, name, out / f"{stem}.parquet", inputs, metadata, report)
+        made_from = lineage.relative(paths[f"{name} levels"])
+        info = pairs_info_from_file(path)
+        wrote(f"{name} pairs (Bal)", path, info["n_rows"], [made_from], ["pairs"])
+        if name == "city":
+            pairs_info, latest_pairs = info, path
+
+    layers, by_layer = inputs.layers, tables.by_layer
+    pairs = _latest(latest_pairs) if config.output.pair_lines and latest_pairs else None
+    path = write_geopackage(
+        out / GEOPACKAGE,
+        cities=layers.get("city"),
+        city_year=by_layer.get("city"),
+        districts=layers.get("district"),
+        district_year=by_layer.get("district"),
+        pairs=pairs,
+        crs=config.output.crs,
+        metadata={**metadata, "lineage": "lineage.json"},
+    )
+    made = [lineage.relative(p) for p in paths.values()]
+    wrote("map", path, None, made, ["export"])
+    summary = _summary(inputs, tables, pairs_info)
+    paths["summary"], paths["lineage"] = out / "summary.txt", out / "lineage.json"
+    summary["paths"] = {what: lineage.relative(p) for what, p in paths.items()}
+    with atomic_path(paths["summary"]) as temporary:
+        temporary.write_text(summary_text(**summary), encoding="utf-8")
+    lineage.add_output(paths["summary"], made_from=made, steps=["summary"])
+    write_lineage(paths["lineage"], lineage)
+    return RunResult(
+        inputs.workspace, paths, by_layer["city"], by_layer.get("district"), tables.national, summary
+    )
+
+
+def _panels(inputs: Inputs, tables: LevelTables, cities: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    panels = [("city", cities)]
+    if inputs.config.panel.districts:
+        if "district" not in tables.by_layer:
+            raise TableInvalid(
+                "a panel of district pairs needs districts",
+                where="panel.districts",
+                mend="add [boundaries.district], or set panel.districts = false",
+            )
+        panels.append(("district", tables.by_layer["district"]))
+    return panels
+
+
+def _write_pairs(
+    frame: pd.DataFrame, name: str, path: Path, inputs: Inputs, metadata: dict[str, Any], report: Report | None
+) -> Path:
+    from gis.panel import write_pairs
+
+    return write_pairs(
+        frame, path, tie=inputs.config.panel.tie, code=f"{name}_code", metadata={**metadata, "units": name}
+    )
+
+
+def _latest(path: Path) -> pd.DataFrame:
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    latest = pc.max(pq.read_table(path, columns=["year"])["year"]).as_py()
+    return pq.read_table(path, filters=[("year", "=", latest)]).to_pandas()
+
+
+def pairs_info_from_file(path: Path) -> dict[str, Any]:
+    """Count a pair panel of any size, row group by row group."""
+    import pyarrow.parquet as pq
+
+    from gis.export.summary import pairs_info_from_frame
+
+    file = pq.ParquetFile(path)
+    total: dict[str, Any] = {}
+    for batch in file.iter_batches(columns=["pair_id", "year", "bal", "switched", "tie"], batch_size=4_000_000):
+        info = pairs_info_from_frame(batch.to_pandas())
+        if not total:
+            total = info
+            continue
+        for key in ("n_rows", "n_bal", "n_switched", "n_above_one", "n_ties"):
+            total[key] += info[key]
+        total["first_year"] = min(total["first_year"], info["first_year"])
+        total["last_year"] = max(total["last_year"], info["last_year"])
+    if total.get("n_rows"):
+        # Every pair has every year, so rows over years counts pairs even where a batch ends inside one.
+        total["n_pairs"] = total["n_rows"] // (total["last_year"] - total["first_year"] + 1)
+        total["share_bal"] = total["n_bal"] / total["n_rows"]
+    return total
+
+
+def _lineage(inputs: Inputs) -> Lineage:
+    from gis.crs import crs_name
+    from gis.export.lineage import Lineage
+
+    config = inputs.config
+    lineage = Lineage(inputs.workspace.root, settings=config.model_dump(mode="json"))
+    lineage.add_input("config", inputs.workspace.config_path)
+
+    def add_series(role: str, series: Series, synthetic: tuple[int, ...], used: set[int]) -> None:
+        for file in series.files:
+            if file.year not in used:
+                continue
+            lineage.add_input(
+                role,
+                file.path,
+                sha256=file.sha256,
+                crs=crs_name(file.info.grid.crs),
+                nodata=file.info.nodata,
+                year=file.year,
+                is_synthetic=file.year in synthetic,
+                notes=(*file.info.notes, *((f"unpacked from {file.source.name}",) if file.source != file.path else ())),
+            )
+
+    used = {y for plan in inputs.light_plan.values() for y, _ in plan}
+    add_series("lights", inputs.lights, config.lights.synthetic_years, used)
+    used = {y for plan in inputs.population_plan.values() for y, _ in plan}
+    add_series("population", inputs.population, config.population.synthetic_years, used)
+    for layer in inputs.sources:
+        lineage.add_input(
+            f"boundaries.{layer.level}",
+            layer.path,
+            sha256=layer.sha256,
+            crs=crs_name(layer.zones.crs),
+            notes=layer.notes,
+        )
+    masks = config.lights.masks
+    for role, relative in (("flares", masks.flares), ("water", masks.water), ("roster", config.panel.cities)):
+        if relative:
+            lineage.add_input(role, inputs.workspace.path(relative))
+    return lineage
+
+
+def _summary(inputs: Inputs, tables: LevelTables, pairs_info: dict[str, Any]) -> dict[str, Any]:
+    import pandas as pd
+
+    from gis.indicators import rank_agreement, units_without_level, year_on_year_jumps
+    from gis.panel import orientation_shares
+
+    without = []
+    for name, frame in tables.by_layer.items():
+        found = units_without_level(frame)
+        without.append(found.assign(layer=name))
+    agreement = rank_agreement(tables.by_layer["city"])
+    notes = list(inputs.notes)
+    if len(inputs.years) > 1:
+        shares = orientation_shares(tables.by_layer["city"])
+        for row in shares.to_dict("records"):
+            if row["n_pair_years"]:
+                notes.append(
+                    f"{row['column_a']} and {row['column_b']} order {row['share_differ']:.2%} of pair-years differently"
+                )
+    return {
+        "national_year": tables.national,
+        "city_year": tables.by_layer["city"],
+        "district_year": tables.by_layer.get("district"),
+        "pairs_info": pairs_info,
+        "notes": notes,
+        "without_level": pd.concat(without, ignore_index=True),
+        "jumps": year_on_year_jumps(tables.national),
+        "rank_agreement": agreement,
+    }

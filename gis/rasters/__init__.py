@@ -1,0 +1,1 @@
+"""Reads ``rasters/``: product profiles, annual series, archives, and what is the matter with a raster."""
