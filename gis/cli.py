@@ -33,6 +33,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+PIPE_WIDTH = 110
+"""Width of tables in a file or a pipe, which has none of its own [characters]."""
+
 Folder = Annotated[Path, typer.Argument(help="Workspace: the folder with workspace.toml.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads; default: one per core. Changes no number.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
@@ -199,7 +202,10 @@ def _print_summary(result: RunResult) -> None:
 def _console(stderr: bool = False) -> Any:
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False)
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    return console
 
 
 @contextmanager

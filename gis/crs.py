@@ -42,6 +42,11 @@ MAX_SEGMENT_DEGREE = 0.01
 MAX_SEGMENT_METRE = 1000.0
 """The same in a projected CRS [m] (METHOD 1.4)."""
 
+DERIVATIVE_STEP = 0.02
+"""Step of the differences in `area_density` [degree]: truncation (h/R)^4 ~ 1e-14, rounding 1e-16 * 1e7 m / 2e3 m."""
+ROUND_TRIP_METRE = 1.0
+"""A point that comes back further away than this lies outside its projection's domain [m]."""
+
 
 def crs_from(value: Any, *, where: object = None) -> CRS:
     """Read a CRS from anything that names one: ``"ESRI:102027"``, an EPSG int, WKT, a ``pyproj.CRS``.
@@ -85,17 +90,25 @@ def same_crs(a: Any, b: Any) -> bool:
     if left == right or left.equals(right, ignore_axis_order=True):
         return True
     # GeoTIFF and .prj files come back with other names and without authority codes; the PROJ string has neither.
-    return _proj_string(left) == _proj_string(right)
+    return _signature(left) == _signature(right)
 
 
 @lru_cache(maxsize=256)
-def _proj_string(crs: CRS) -> str:
+def _signature(crs: CRS) -> str:
+    """PROJ string with its terms sorted, and the datum where the string names an ellipsoid only."""
     import warnings
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # "you will lose information": wanted here
         text = crs.to_proj4()
-    return " ".join(sorted(text.split())) if text else crs.to_wkt()
+    if not text:
+        return crs.to_wkt()
+    terms = sorted(text.split())
+    if not any(term.startswith(("+datum=", "+towgs84=", "+nadgrids=")) for term in terms):
+        # Beijing 1954, New Beijing and Pulkovo 1942 are one string, "+ellps=krass", and lie up to 100 m apart.
+        name = crs.datum.name.lower().removesuffix(" ensemble") if crs.datum else ""
+        terms.append("" if name.startswith(("unknown", "unnamed", "not specified")) else name)
+    return " ".join(terms)
 
 
 def crs_name(crs: Any) -> str:
@@ -154,37 +167,69 @@ def authalic_q(sin_lat: Any) -> NDArray[np.float64]:
 def area_density(crs: CRS, x: Any, y: Any) -> NDArray[np.float64]:
     """True area on the ellipsoid per unit of map area at points (x, y) of a projected CRS [m2 per CRS unit squared].
 
-    The Jacobian of the forward projection, by fourth-order central differences in longitude and latitude: forward
-    formulas are closed and exact to rounding, so the error is below 1e-11 relative (test_area_density_*).
+    Returns
+    -------
+    float64 of the shape x and y have together. NaN outside the projection's domain and at a pole itself.
+
+    Raises
+    ------
+    CrsInvalid
+        The CRS has no geodetic base, a local engineering CRS for example.
+
+    Notes
+    -----
+    The Jacobian of the forward projection, by fourth-order differences in longitude and latitude: forward formulas
+    are closed and exact to rounding, so the error is below 1e-11 relative (test_area_density_*).
     Source: the areal scale of Tissot's indicatrix, Snyder (1987) ch. 4.
     """
-    geodetic = crs.geodetic_crs
-    if geodetic is None:
+    geodetic, ellipsoid = crs.geodetic_crs, crs.ellipsoid
+    if geodetic is None or ellipsoid is None:
         raise CrsInvalid(f"{crs.name} has no geodetic base", mend="give the raster a projected or geographic CRS")
-    inverse, forward = transformer(crs, geodetic), transformer(geodetic, crs)
-    ellipsoid = crs.ellipsoid
-    assert ellipsoid is not None  # a geodetic CRS has one
     a = ellipsoid.semi_major_metre
     e2 = 1 - (ellipsoid.semi_minor_metre / a) ** 2
-    lon, lat = inverse.transform(np.asarray(x, np.float64), np.asarray(y, np.float64))
-    h = 0.02  # degree: truncation (h/R)^4 ~ 1e-14, rounding 1e-16 * 1e7 m / 2e3 m ~ 1e-12
-
-    def slope(dlon: float, dlat: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        points = [forward.transform(lon + s * dlon, lat + s * dlat) for s in (-2, -1, 1, 2)]
-        step = 12 * math.radians(h)
-        dx, dy = (
-            (points[0][axis] - 8 * points[1][axis] + 8 * points[2][axis] - points[3][axis]) / step for axis in (0, 1)
-        )
-        return dx, dy
-
-    x_lon, y_lon = slope(h, 0.0)
-    x_lat, y_lat = slope(0.0, h)
-    jacobian = np.abs(x_lon * y_lat - x_lat * y_lon)
-    phi = np.radians(lat)
-    w2 = 1 - e2 * np.sin(phi) ** 2
-    element = a * a * (1 - e2) * np.cos(phi) / (w2 * w2)  # M N cos(phi)
+    x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
+    xy = np.stack([x.ravel(), y.ravel()])
+    lonlat = _moved(transformer(crs, geodetic), xy)
+    forward = transformer(geodetic, crs)
+    here = _moved(forward, lonlat)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(element / jacobian)
+        # Some inverses answer anywhere (sinusoidal, conic) and wrap the longitude: only a point that returns counts.
+        inside = np.hypot(*(here - xy)) <= ROUND_TRIP_METRE / metres_per_unit(crs)
+        lonlat[:, ~inside] = np.nan
+        # Towards a pole the step shrinks: it must not cross it, and maps with a line for a pole are steep there.
+        step = np.minimum(DERIVATIVE_STEP, (90.0 - np.abs(lonlat[1])) / 64)
+        by_lon = _derivative(forward, lonlat, here, np.stack([np.full(step.shape, DERIVATIVE_STEP), 0 * step]))
+        by_lat = _derivative(forward, lonlat, here, np.stack([0 * step, step]))
+        jacobian = np.abs(by_lon[0] * by_lat[1] - by_lat[0] * by_lon[1])
+        phi = np.radians(lonlat[1])
+        w2 = 1 - e2 * np.sin(phi) ** 2
+        element = a * a * (1 - e2) * np.cos(phi) / (w2 * w2)  # M N cos(phi)
+        density = element / jacobian
+    density[~np.isfinite(density)] = np.nan
+    return np.asarray(density.reshape(x.shape))
+
+
+def _moved(move: Transformer, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(2, n) points in another CRS; NaN where PROJ has no answer (it says inf)."""
+    out = np.stack(move.transform(points[0], points[1]))
+    out[~np.isfinite(out)] = np.nan
+    return out
+
+
+def _derivative(
+    forward: Transformer, lonlat: NDArray[np.float64], here: NDArray[np.float64], step: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(2, n) derivative of (x, y) along ``step`` [degree], per radian; central, one-sided at the map's edge."""
+    p = {s: _moved(forward, lonlat + s * step) for s in (-2, -1, 1, 2)}
+    slope = (p[-2] - 8 * p[-1] + 8 * p[1] - p[2]) / 12
+    # Beyond the antimeridian of the projection the map has no point or goes on at its other edge: a leap.
+    ahead, behind = np.hypot(*(p[2] - here)), np.hypot(*(p[-2] - here))
+    edge = np.flatnonzero(~((ahead < 2 * behind) & (behind < 2 * ahead)) & np.isfinite(here[0]))
+    if edge.size:
+        side = np.where((ahead[edge] < behind[edge]) | np.isnan(behind[edge]), 1.0, -1.0)
+        q = [_moved(forward, lonlat[:, edge] + s * side * step[:, edge]) for s in (1, 2, 3, 4)]
+        slope[:, edge] = side * (-25 * here[:, edge] + 48 * q[0] - 36 * q[1] + 16 * q[2] - 3 * q[3]) / 12
+    return np.asarray(slope / np.radians(np.hypot(*step)))
 
 
 def transform_geometry(geometry: Any, source: CRS, target: CRS) -> Any:
@@ -207,7 +252,7 @@ def transform_geometry(geometry: Any, source: CRS, target: CRS) -> Any:
 
     if same_crs(source, target):
         return geometry
-    step = MAX_SEGMENT_DEGREE if source.is_geographic else MAX_SEGMENT_METRE / _metres_per_unit(source)
+    step = MAX_SEGMENT_DEGREE if source.is_geographic else MAX_SEGMENT_METRE / metres_per_unit(source)
     dense = shapely.segmentize(geometry, step)
     move = transformer(source, target)
     xy = shapely.get_coordinates(dense)
@@ -221,5 +266,6 @@ def transform_geometry(geometry: Any, source: CRS, target: CRS) -> Any:
     return shapely.set_coordinates(np.array(dense, dtype=object, copy=True), out)
 
 
-def _metres_per_unit(crs: CRS) -> float:
+def metres_per_unit(crs: CRS) -> float:
+    """Metres in one unit of a projected CRS."""
     return float(crs.axis_info[0].unit_conversion_factor) if crs.axis_info else 1.0

@@ -24,7 +24,8 @@ class GisError(Exception):
         self.what = what
         self.where = None if where is None else str(where)
         self.mend = mend
-        super().__init__(what, self.where, mend)
+        # One argument only: given more, OSError would take them for errno, text and file name.
+        super().__init__(what)
 
     def __str__(self) -> str:
         lines = [self.what]

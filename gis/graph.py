@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from itertools import count
+from threading import Lock
 from typing import Any, TypeVar
 
 Task = TypeVar("Task")
@@ -35,6 +37,7 @@ def run_tasks(
     threads : int, optional
         Default: one per core. Reading, decompression and the compiled kernels release the GIL.
     progress : callable, optional
+        Counts up to the number of tasks, one call at a time.
 
     Returns
     -------
@@ -42,24 +45,26 @@ def run_tasks(
     """
     if not tasks:
         return []
-    from dask.callbacks import Callback
     from dask.threaded import get
 
     # One key per task and no further layer: the scheduler adds nothing to the arithmetic.
     keys = [("task", i) for i in range(len(tasks))]
-    graph: dict[Any, Any] = {
-        key: (_Call(function, task),) for key, task in zip(keys, tasks, strict=True)
-    }
-    done = 0
+    run = _counted(function, len(tasks), progress) if progress else function
+    graph: dict[Any, Any] = {key: (_Call(run, task),) for key, task in zip(keys, tasks, strict=True)}
+    return list(get(graph, keys, num_workers=threads or default_threads()))
 
-    def report(_key: Any, _result: Any, _dsk: Any, _state: Any, _worker: Any) -> None:
-        nonlocal done
-        done += 1
-        if progress:
-            progress(done, len(tasks))
 
-    with Callback(posttask=report):
-        return list(get(graph, keys, num_workers=threads or default_threads()))
+def _counted(function: Callable[[Task], Result], n_tasks: int, progress: Progress) -> Callable[[Task], Result]:
+    # Dask's own callbacks are global to the process: two runs at a time would count each other's tasks.
+    lock, done = Lock(), count(1)
+
+    def run(task: Task) -> Result:
+        result = function(task)
+        with lock:
+            progress(next(done), n_tasks)
+        return result
+
+    return run
 
 
 class _Call:

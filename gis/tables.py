@@ -12,10 +12,11 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from gis.errors import TableInvalid, WriteFailed
+from gis.errors import GisError, TableInvalid, WriteFailed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,7 +125,9 @@ class Table:
             column = COLUMNS[name]
             meta = {"unit": column.unit, "label": column.label}
             fields.append(pa.field(name, pa.type_for_alias(column.dtype), metadata=meta))
-        return pa.schema(fields, metadata={"lightpanel.table": self.name, "title": self.title, "key": ",".join(self.key)})
+        return pa.schema(
+            fields, metadata={"lightpanel.table": self.name, "title": self.title, "key": ",".join(self.key)}
+        )
 
 
 _UNIT_YEAR = (
@@ -185,13 +188,23 @@ def check(table: Table, frame: pd.DataFrame, *, where: object = None) -> pd.Data
             where=where,
             mend="declare columns in gis/tables.py",
         )
+    if not frame.columns.is_unique:
+        twice = sorted(set(frame.columns[frame.columns.duplicated()]))
+        raise TableInvalid(f"table {table.name} has columns twice: {twice}", where=where, mend="drop or rename one")
     keys = frame.loc[:, list(table.key)]
     if keys.isna().any(axis=None):
-        raise TableInvalid(f"table {table.name} has a row without {' and '.join(table.key)}", where=where)
+        names = [name for name in table.key if keys[name].isna().any()]
+        raise TableInvalid(
+            f"table {table.name} has a row without {' and '.join(names)}", where=where, mend="fill or drop such rows"
+        )
     repeated = keys.duplicated()
     if repeated.any():
         first = keys[repeated].iloc[0].to_dict()
-        raise TableInvalid(f"table {table.name} has {int(repeated.sum())} repeated keys, first {first}", where=where)
+        raise TableInvalid(
+            f"table {table.name} has {int(repeated.sum())} repeated keys, first {first}",
+            where=where,
+            mend=f"keep one row for each {' and '.join(table.key)}",
+        )
     return frame.loc[:, list(table.columns)]
 
 
@@ -203,7 +216,9 @@ def arrow_from_frame(table: Table, frame: pd.DataFrame, *, where: object = None)
     try:
         return pa.Table.from_pandas(checked, schema=table.arrow_schema(), preserve_index=False)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise TableInvalid(f"table {table.name}: {error}", where=where) from error
+        raise TableInvalid(
+            f"table {table.name}: {error}", where=where, mend="bring the column to its dtype in gis/tables.py"
+        ) from error
 
 
 @contextmanager
@@ -230,13 +245,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
             os.fsync(stream.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        if isinstance(error, WriteFailed):
+        if isinstance(error, GisError):  # an input that could not be read, not this output
             raise
         raise WriteFailed(
             f"could not finish writing: {error}", where=path, mend="free some space; what stood there is untouched"
         ) from error
     finally:
-        for left in temporary.parent.glob(f"{temporary.name}*"):  # drivers add -wal, -journal and .aux.xml
+        for left in temporary.parent.glob(f"{escape(temporary.name)}*"):  # drivers add -wal, -journal and .aux.xml
             with suppress(OSError):
                 left.unlink()
 
@@ -257,21 +272,32 @@ def write_batches(
         schema = schema.with_metadata(
             {**(schema.metadata or {}), b"lightpanel": json.dumps(metadata, ensure_ascii=False).encode()}
         )
-    with atomic_path(path) as temporary:
-        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-            for batch in batches:
-                writer.write_table(batch.cast(schema) if batch.schema != schema else batch)
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        for batch in batches:
+            writer.write_table(batch.cast(schema) if batch.schema != schema else batch)
     return Path(path)
 
 
 def read_table(table: Table, path: Path) -> pd.DataFrame:
-    """Read a Parquet file written by `write_table` and check that it has the table's columns."""
+    """Read a Parquet file written by `write_table` and check that it has the table's columns.
+
+    Raises
+    ------
+    TableInvalid
+        There is no such file, it is not Parquet or truncated, or it misses a column.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = Path(path)
     if not path.exists():
         raise TableInvalid(f"there is no table {table.name}", where=path, mend="lightpanel run")
-    frame = pq.read_table(path).to_pandas()
+    try:
+        frame = pq.read_table(path).to_pandas()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise TableInvalid(
+            f"table {table.name} cannot be read: {error}", where=path, mend="delete it and rewrite it: lightpanel run"
+        ) from error
     missing = [c for c in table.columns if c not in frame.columns]
     if missing:
         raise TableInvalid(f"table {table.name} misses {missing}", where=path, mend="rewrite it: lightpanel run")

@@ -9,12 +9,24 @@ from __future__ import annotations
 import difflib
 import tomllib
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from gis.errors import ConfigInvalid, WorkspaceMissing
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 CONFIG_NAME = "workspace.toml"
 RASTERS, BOUNDARIES, HISTORICAL, OUT, CACHE = "rasters", "boundaries", "historical", "out", ".cache"
@@ -71,12 +83,20 @@ class RasterSource(_Section):
     """Lit threshold: lights below it count as 0 (METHOD 2 rule 7)."""
     synthetic_years: tuple[int, ...] = ()
     """Years whose raster was made up, not observed; carried into every output and the lineage."""
-    masks: Masks = Masks()
-    """Masks for lights."""
+
+    @field_validator("years", "valid_range")
+    @classmethod
+    def _rising(cls, pair: tuple[float, float] | None) -> tuple[float, float] | None:
+        if pair is not None and pair[0] > pair[1]:
+            raise ValueError(f"{pair[0]} comes after {pair[1]}: give the lower one first")
+        return pair
 
 
 class Lights(RasterSource):
     """``[lights]``."""
+
+    masks: Masks = Masks()
+    """``[lights.masks]``."""
 
     missing_years: Literal["nan", "error", "interpolate"] = "nan"
     """A year without a raster inside the series: levels NaN, refused, or linear between neighbours (rule 9)."""
@@ -107,8 +127,8 @@ class BoundarySource(_Section):
     """GeoPackage, Shapefile, GeoJSON, TopoJSON, GeoParquet or CSV with WKT, relative to the workspace."""
     layer: str | None = None
     """Layer inside the file; needed when it has several."""
-    vintage: str | int
-    """Date the boundaries stood: ``2019`` or ``"2019-12-31"``."""
+    vintage: Annotated[str | int, BeforeValidator(lambda value: str(value) if isinstance(value, date) else value)]
+    """Date the boundaries stood: ``2019``, ``"2019-12-31"`` or TOML's own date, ``2019-12-31``."""
     columns: Columns = Columns()
     crs: str | None = None
     """CRS of the coordinates, only where the file carries none."""
@@ -236,7 +256,9 @@ def read_workspace(folder: str | Path = ".") -> Workspace:
     path = root / CONFIG_NAME
     if not path.is_file():
         raise WorkspaceMissing(
-            f"no {CONFIG_NAME} in this folder", where=root, mend="lightpanel init writes one; lightpanel demo a full one"
+            f"no {CONFIG_NAME} in this folder",
+            where=root,
+            mend="lightpanel init writes one; lightpanel demo a full one",
         )
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
@@ -250,29 +272,37 @@ def config_from_dict(data: dict[str, Any], *, where: object = None) -> Config:
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        faults = [_fault(item["loc"], item["type"], item["msg"]) for item in error.errors()]
+        by_key: dict[str, list[ErrorDetails]] = {}
+        for item in error.errors():  # a value that may be of two kinds fails once for each kind: one fault
+            by_key.setdefault(_key(item["loc"]), []).append(item)
+        faults = [_fault(key, items) for key, items in by_key.items()]
         raise ConfigInvalid(
             "; ".join(what for what, _ in faults), where=where, mend="; ".join(mend for _, mend in faults)
         ) from error
 
 
-def _fault(loc: tuple[int | str, ...], kind: str, message: str) -> tuple[str, str]:
-    key = ".".join(str(part) for part in loc)
+def _fault(key: str, items: list[ErrorDetails]) -> tuple[str, str]:
+    """What is wrong with one key, and how to mend it."""
+    loc, kind = items[0]["loc"], items[0]["type"]
     if kind == "extra_forbidden":
-        near = difflib.get_close_matches(str(loc[-1]), _keys_at(loc[:-1]), n=1, cutoff=0.4)
-        known = ", ".join(_keys_at(loc[:-1]))
-        return f"unknown key {key}", f"did you mean {near[0]}?" if near else f"known keys here: {known}"
-    if kind == "missing":
+        known = list(getattr(_model_at(loc[:-1]), "model_fields", {}))
+        near = difflib.get_close_matches(str(loc[-1]), known, n=1, cutoff=0.4)
+        return f"unknown key {key}", f"did you mean {near[0]}?" if near else f"known keys here: {', '.join(known)}"
+    if kind == "missing" and isinstance(loc[-1], str):
         return f"missing key {key}", f"add {key}"
-    return f"{key}: {message}", f"correct {key}"
+    return f"{key}: {' or '.join(item['msg'].removeprefix('Value error, ') for item in items)}", f"correct {key}"
 
 
-def _keys_at(loc: tuple[int | str, ...]) -> list[str]:
-    model: Any = Config
+def _key(loc: tuple[int | str, ...]) -> str:
+    """Dotted key of a fault, as the file writes it: without the kinds of value that were tried."""
+    return ".".join(str(part) for i, part in enumerate(loc) if isinstance(part, int) or _model_at(loc[:i]))
+
+
+def _model_at(loc: tuple[int | str, ...]) -> type[BaseModel] | None:
+    """The section that a dotted key names; None for a plain value or an unknown key."""
+    model: type[BaseModel] | None = Config
     for part in loc:
-        field = getattr(model, "model_fields", {}).get(str(part))
-        if field is None:
-            return []
-        options = getattr(field.annotation, "__args__", (field.annotation,))
-        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
-    return list(getattr(model, "model_fields", {}))
+        field = model.model_fields.get(str(part)) if model else None
+        kinds = getattr(field.annotation, "__args__", (field.annotation,)) if field else ()
+        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+    return model

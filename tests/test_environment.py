@@ -14,8 +14,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-IMPORTED_AS = {"yaml": "pyyaml"}
-"""Import name -> distribution, where the two differ."""
+IMPORTED_AS = {"yaml": "pyyaml", "pydantic_core": "pydantic"}
+"""Import name -> distribution that brings it, where the two differ."""
 
 
 @pytest.fixture(scope="module")

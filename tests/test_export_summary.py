@@ -43,7 +43,10 @@ def line_with(text: str, *parts: str) -> str:
 
 
 def section(text: str, title: str) -> str:
-    return text[text.index(title) :].split("\n\n\n")[0]
+    """A title and the rows under it, which are indented."""
+    first, *rest = text[text.index(title) :].splitlines()
+    end = next((k for k, line in enumerate(rest) if line and not line.startswith(" ")), len(rest))
+    return "\n".join([first, *rest[:end]])
 
 
 def test_national_totals_are_given_year_by_year() -> None:

@@ -146,20 +146,16 @@ def test_a_failed_write_leaves_the_old_units(tmp_path: Path, monkeypatch: pytest
 def test_csv_holds_the_same_values_as_the_tables(run: Path, tmp_path: Path) -> None:
     export(run, "csv", folder=tmp_path)
     for table, frame in tables():
-        texts = {c: str for c in table.columns if COLUMNS[c].dtype == "string"}
-        again = pd.read_csv(
-            tmp_path / f"{table.name}.csv", encoding="utf-8-sig", dtype=texts, float_precision="round_trip"
-        )
+        again = pd.read_csv(tmp_path / f"{table.name}.csv", encoding="utf-8-sig", dtype=str, keep_default_na=False)
         assert list(again.columns) == list(table.columns)
         for name in table.columns:
             if COLUMNS[name].dtype == "string":
-                assert list(again[name].fillna("")) == list(frame[name].fillna("")), name
+                assert list(again[name]) == list(frame[name].fillna("")), name
             elif COLUMNS[name].dtype == "bool":
-                assert [None if pd.isna(v) else bool(v) for v in again[name]] == [
-                    None if pd.isna(v) else bool(v) for v in frame[name]
-                ], name
+                assert list(again[name]) == ["" if pd.isna(v) else str(bool(v)).lower() for v in frame[name]], name
             else:
-                np.testing.assert_array_equal(again[name].to_numpy(float), frame[name].to_numpy(float), name)
+                values = [float(v) if v else np.nan for v in again[name]]  # every bit: 17 digits where they are needed
+                np.testing.assert_array_equal(values, frame[name].to_numpy(float), name)
 
 
 @pytest.mark.parametrize("bom", [True, False])
@@ -263,7 +259,7 @@ def test_every_format_can_be_exported_with_chinese_names(run: Path, to: str, tmp
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(p.name for p in paths)
     place = {"gpkg": "lightpanel.gpkg", "geoparquet": "city.parquet"}.get(to, f"city_year.{to}")
     if to in ("gpkg", "geoparquet"):
-        frame = gpd.read_file(paths[0]) if to == "gpkg" else gpd.read_parquet(tmp_path / place)
+        frame = gpd.read_file(paths[0], layer="city_year") if to == "gpkg" else gpd.read_parquet(tmp_path / place)
     else:
         frame = pd.read_csv(tmp_path / place) if to == "csv" else pd.read_parquet(tmp_path / place)
     assert set(frame["city_name"]) == set(CITIES.names)
@@ -280,6 +276,15 @@ def test_parquet_is_copied_whole(run: Path, tmp_path: Path) -> None:
         assert (tmp_path / f"{table.name}.parquet").read_bytes() == (run / f"{table.name}.parquet").read_bytes()
 
 
+def test_a_panel_of_district_pairs_is_exported_too(tmp_path: Path) -> None:
+    out = write_run(tmp_path / "out")
+    write_table(PAIR_YEAR, pair_year(DISTRICTS), out / "district_pair_year.parquet")
+    assert (out / "csv/district_pair_year.csv") in export(out, "csv")
+    assert (out / "parquet/district_pair_year.parquet") in export(out, "parquet")
+    assert len(pd.read_csv(out / "csv/district_pair_year.csv")) == 10 * 2
+    assert pd.read_csv(out / "csv/dictionary.csv").duplicated().sum() == 0
+
+
 def test_parquet_onto_itself_changes_nothing(tmp_path: Path) -> None:
     out = write_run(tmp_path / "out")
     before = (out / "city_year.parquet").read_bytes()
@@ -293,9 +298,9 @@ def test_a_workspace_with_districts_alone_is_exported(tmp_path: Path) -> None:
         (out / name).unlink()
     (path,) = export(out, "gpkg")
     assert len(gpd.read_file(path, layer="district_year")) == len(DISTRICTS) * len(YEARS)
-    with pytest.raises(TableInvalid, match="mend:  lightpanel run, or no pair lines"):
+    with pytest.raises(TableInvalid, match="mend:  lightpanel run, or leave the pair lines out"):
         export(out, "gpkg", options=ExportOptions(pair_lines=True))
-    assert not (tmp_path / "out/csv/pair_year.csv").exists()
+    assert [p.name for p in export(out, "csv")] == ["district_year.csv", "national_year.csv", "dictionary.csv"]
 
 
 @pytest.mark.parametrize(("to", "instead"), [("dta", "import delimited"), ("xlsx", "byte order mark"), ("shp", "gpkg")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -404,7 +405,7 @@ def test_strips_change_nothing(tmp_path_factory: pytest.TempPathFactory, cuts: l
     grid = Grid((40, 30), NORTH_UP, WGS84)
     values = ramp(40, 30)
     edges = [0, *sorted(cuts), 40]
-    strips = (values[a:b] for a, b in zip(edges, edges[1:], strict=False) if b > a)
+    strips = (values[a:b] for a, b in itertools.pairwise(edges) if b > a)
     path = write_raster(folder / "a.tif", strips, grid, dtype="float32", cog=False, blocksize=16)
     assert (read_all(path) == values).all()
 

@@ -167,9 +167,7 @@ def test_damage_inside_stops_the_examination(tmp_path: Path) -> None:
 @pytest.mark.real_data
 def test_real_viirs_has_undeclared_nodata_and_negatives(real_data: Path) -> None:
     folder = real_data / "ntl" / "burundi_viirs_2016"
-    reports = [
-        report_of(folder / f"VIIRS_2016_{month:02}.tif", "viirs_annual") for month in range(1, 13)
-    ]
+    reports = [report_of(folder / f"VIIRS_2016_{month:02}.tif", "viirs_annual") for month in range(1, 13)]
     assert all(read_info(r.path).nodata is None for r in reports)
     assert all(r.n_valid == r.n_cells == 520 * 445 for r in reports)
     assert round(min(r.minimum for r in reports), 2) == -0.93  # PROVENANCE.txt

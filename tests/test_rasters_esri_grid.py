@@ -40,7 +40,8 @@ def write_grid(folder: Path, values: np.ndarray, prj: str | None = PRJ) -> Path:
     struct.pack_into(">5i", header, 288, across, down, TILE_COLS, 1, TILE_ROWS)
     (folder / "hdr.adf").write_bytes(header)
     (folder / "dblbnd.adf").write_bytes(struct.pack(">4d", WEST, NORTH - ny * CELL, WEST + nx * CELL, NORTH))
-    (folder / "sta.adf").write_bytes(struct.pack(">4d", 0.0, 100.0, 1.0, 1.0))
+    land = values[values >= 0]  # GDAL takes the cells' dtype from these statistics
+    (folder / "sta.adf").write_bytes(struct.pack(">4d", land.min(), land.max(), land.mean(), land.std()))
     tiles, index = bytearray(100), bytearray(100)
     for row in range(down):
         for col in range(across):

@@ -147,9 +147,7 @@ def test_archive_beside_what_was_unpacked_from_it_is_one_file(workspace: Workspa
 
 def test_zip_with_decoy_gives_the_data(workspace: Workspace, tmp_path: Path) -> None:
     data = make(tmp_path / "made" / "landscan-global-2019.tif", 5, dtype="int32")
-    decoy = make(
-        tmp_path / "made" / "landscan-global-2019-colorized.tif", 0, dtype="uint8", count=3, photometric="rgb"
-    )
+    decoy = make(tmp_path / "made" / "landscan-global-2019-colorized.tif", 0, dtype="uint8", count=3, photometric="rgb")
     archive = make_zip(workspace.rasters / "landscan-global-2019-assets.zip", decoy, data, folder="in/")
     file = series(workspace, "landscan").of(2019)
     assert file.source == archive
@@ -234,8 +232,21 @@ def test_population_years_by_policy() -> None:
     assert plan_years((2000, 2005), have, "error") == {2000: ((2000, 1.0),), 2005: ((2005, 1.0),)}
     near = plan_years(range(1998, 2013), (2000, 2004, 2010), "nearest")
     assert {y: p[0][0] for y, p in near.items()} == {
-        1998: 2000, 1999: 2000, 2000: 2000, 2001: 2000, 2002: 2000, 2003: 2004, 2004: 2004, 2005: 2004, 2006: 2004,
-        2007: 2004, 2008: 2010, 2009: 2010, 2010: 2010, 2011: 2010, 2012: 2010,
+        1998: 2000,
+        1999: 2000,
+        2000: 2000,
+        2001: 2000,
+        2002: 2000,
+        2003: 2004,
+        2004: 2004,
+        2005: 2004,
+        2006: 2004,
+        2007: 2004,
+        2008: 2010,
+        2009: 2010,
+        2010: 2010,
+        2011: 2010,
+        2012: 2010,
     }  # fmt: skip  (2002 and 2007 lie as near to two years: the earlier)
     assert plan_years((2000, 2001), have, "static", 2010) == {2000: ((2010, 1.0),), 2001: ((2010, 1.0),)}
     assert plan_years((2005, 2006), have, "interpolate") == {

@@ -59,6 +59,8 @@ class FoundColumns:
     """Name, or None where the layer has none."""
     parent: str | None
     """City code of a district, or None: then it follows from the code."""
+    city_name: str | None
+    """In a layer of districts, the name of the city each belongs to, or None."""
     notes: tuple[str, ...]
     """Choices that a reader should know of."""
 
@@ -84,7 +86,10 @@ def find_columns(table: pd.DataFrame, wanted: Columns, level: LayerLevel, *, key
         parent = next((c for c in _named(table, PARENT_NAMES) if c != code and _code_share(table[c]) > 0.5), None)
     used = f"code from column {code}" + (f", name from {name}" if name else "")
     notes.append(used + (f", city from {parent}" if parent else ""))
-    return FoundColumns(code, name, parent, tuple(notes))
+    city_name = None
+    if level == "district":
+        city_name = next((c for c in _named(table, NAME_NAMES["city"][0]) if c != name and _is_text(table[c])), None)
+    return FoundColumns(code, name, parent, city_name, tuple(notes))
 
 
 def _check_exists(table: pd.DataFrame, column: str | None, role: str, key: str) -> None:
@@ -99,7 +104,7 @@ def _check_exists(table: pd.DataFrame, column: str | None, role: str, key: str) 
 
 def _find_code(table: pd.DataFrame, level: LayerLevel, key: str) -> str:
     for tier in CODE_NAMES[level]:
-        candidates = [c for c in _named(table, tier) if _code_share(table[c]) > 0.5]
+        candidates = [c for c in _named(table, tier) if _code_share(table[c]) >= 0.5]
         spellings = {tuple(_spelled(table[c])) for c in candidates}
         if len(spellings) > 1:
             raise BoundaryInvalid(
@@ -109,7 +114,8 @@ def _find_code(table: pd.DataFrame, level: LayerLevel, key: str) -> str:
             )
         if candidates:
             return candidates[0]
-    alike = [str(c) for c in table.columns if _code_share(table[c]) > 0.9]
+    named = [c for tier in CODE_NAMES[level] for c in _named(table, tier)]
+    alike = [str(c) for c in table.columns if _code_share(table[c]) > 0.9] or named
     raise BoundaryInvalid(
         f"no column looks like an administrative code; columns: {_listed(table)}",
         where=key,
@@ -119,7 +125,7 @@ def _find_code(table: pd.DataFrame, level: LayerLevel, key: str) -> str:
 
 def _find_name(table: pd.DataFrame, level: LayerLevel) -> str | None:
     for tier in NAME_NAMES[level]:
-        candidates = [c for c in _named(table, tier) if table[c].notna().any() and _code_share(table[c]) == 0]
+        candidates = [c for c in _named(table, tier) if _is_text(table[c])]
         if candidates:
             # Some layers carry a name in Chinese beside one in pinyin: names stay in the source's own script.
             return next((c for c in candidates if _is_han(table[c])), candidates[0])
@@ -142,6 +148,12 @@ def _code_share(values: pd.Series) -> float:
 
 def _spelled(values: pd.Series) -> list[str]:
     return [normalise_code(text) if is_code(text) else text for text in map(code_text, values)]
+
+
+def _is_text(values: pd.Series) -> bool:
+    """Whether a column holds something other than codes and numbers."""
+    texts = [text for text in map(code_text, values) if text]
+    return any(any(char.isalpha() for char in text) for text in texts) and _code_share(values) == 0
 
 
 def _is_han(values: pd.Series) -> bool:

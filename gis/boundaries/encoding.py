@@ -168,6 +168,7 @@ def _in_gb2312(char: str) -> bool:
 def codec_name(text: str) -> str | None:
     """Python's name of an encoding as config and .cpg files write it (``936``, ``GBK``, ``UTF-8``, ``ANSI 1252``)."""
     word = text.strip().upper().removeprefix("ANSI").removeprefix("OEM").strip(" -_") or text.strip()
+    word = re.sub(r"^(?:ISO)?[ _-]*8859[ _-]*(\d+)$", r"iso8859-\1", word)
     for name in (f"cp{word}", word) if word.isdigit() else (word,):
         if name == "cp65001":
             return "utf-8"

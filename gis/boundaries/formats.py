@@ -149,7 +149,7 @@ def _pick_layer(path: Path, layer: str | None, key: str) -> str:
         raise BoundaryInvalid(
             f"the file holds {len(names)} layers and none is named: {held}",
             where=path,
-            mend=f'name one: {key}.layer = "{names[0]}"',
+            mend=f'name one: {key}.layer = "{_likely(names, key)}"',
         )
     near = difflib.get_close_matches(layer, names, n=1, cutoff=0.3) or names
     raise BoundaryInvalid(
@@ -157,16 +157,24 @@ def _pick_layer(path: Path, layer: str | None, key: str) -> str:
     )
 
 
+def _likely(names: list[str], key: str) -> str:
+    """The layer the user most likely means: the one called like the config section."""
+    words = {"city": ("city", "prefecture", "市", "地级"), "district": ("district", "county", "县", "区")}
+    wanted = words.get(key.rpartition(".")[2], ())
+    return next((name for word in wanted for name in names if word in name.lower()), names[0])
+
+
 def _from_gdal(path: Path, layer: str, text_encoding: str | None = None) -> RawLayer:
     import pyogrio
 
     with _readable(path), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        info = pyogrio.read_info(path, layer=layer, encoding=text_encoding)
+        may_be_geojson = path.suffix.lower() in (".json", ".geojson")
+        driver = pyogrio.read_info(path, layer=layer)["driver"] if may_be_geojson else ""
         frame = pyogrio.read_dataframe(path, layer=layer, encoding=text_encoding)
     said = dict.fromkeys(f"GDAL: {w.message}" for w in caught)
     raw = raw_from_frame(frame, layer)
-    is_default = info["driver"] == "GeoJSON" and not _states_crs(path)
+    is_default = driver == "GeoJSON" and not _states_crs(path)
     return replace(raw, crs_is_default=is_default, notes=tuple(said))
 
 
@@ -200,8 +208,12 @@ class _readable:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        # pyogrio raises RuntimeError's children, IndexError on a cut FlatGeobuf, ValueError and OSError otherwise.
-        if isinstance(error, (RuntimeError, ValueError, IndexError, OSError)):
+        if error is None:
+            return
+        from shapely.errors import ShapelyError
+
+        # pyogrio raises RuntimeError's children, IndexError on a cut FlatGeobuf, shapely's on rings that do not close.
+        if isinstance(error, (RuntimeError, ValueError, IndexError, OSError, ShapelyError)):
             if isinstance(error, (BoundaryInvalid, BoundaryUnreadable)):
                 return
             reason = " ".join(str(error).split())[:300]

@@ -71,7 +71,7 @@ def cities_from_districts(districts: Zones, names: Mapping[str, str] | None = No
     Where the districts' borders match vertex by vertex (``coverage_is_valid``) the union drops shared edges and
     computes no new vertex; elsewhere it is a full overlay. Either way the areas add up (test_dissolved_areas_add_up).
     """
-    known = {**MUNICIPALITIES, **(names or {})}
+    known = {**(names or {}), **MUNICIPALITIES}
     members = _members(districts)
     if not members:
         raise BoundaryInvalid(

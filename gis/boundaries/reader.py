@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,12 +18,14 @@ from gis.boundaries.codes import code_text
 from gis.boundaries.columns import LayerLevel, find_columns
 from gis.boundaries.formats import RawLayer, file_sha256, raw_from_frame, read_raw
 from gis.boundaries.geometry import Repair, polygons_only, repair
-from gis.boundaries.units import pick_rows, some, unite_rows
+from gis.boundaries.units import Rows, pick_rows, some, unite_rows
 from gis.crs import crs_from, crs_name, same_crs
 from gis.errors import BoundaryInvalid, CodeInvalid, CrsMismatch, CrsMissing, GeometryInvalid
 from gis.grid import Zones
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import geopandas as gpd
     import pandas as pd
     from numpy.typing import NDArray
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
     Geometries = NDArray[Any]
 
 CrsOrigin = Literal["file", "config"]
+
+HEADINGS = frozenset(("市辖区", "县", "省直辖县级行政区划", "自治区直辖县级行政区划"))
+"""Headings of the code list that some layers give as the city of a district: no city is called so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,8 @@ class Layer:
     """Every polygon that was mended, with the change of its area."""
     notes: tuple[str, ...]
     """What a reader of the results should know, one sentence each."""
+    city_names: Mapping[str, str] = field(default_factory=dict)
+    """For districts: names of their cities by code, where the layer has a column of them (`cities_from_districts`)."""
 
 
 def read_layer(
@@ -95,7 +102,17 @@ def read_layer(
     units, united = unite_rows(replace(rows, geometry=geometry), level, crs, path=path, key=key)
     zones = Zones(units.codes, units.geometry, crs, str(source.vintage), units.names, units.parents)
     notes = (*raw.notes, *columns.notes, *odd, *changed, *united)
-    return Layer(zones, level, path, raw.layer_name, file_sha256(path), raw.encoding, origin, repairs, notes)
+    sha256, cities = file_sha256(path), _city_names(rows)
+    return Layer(zones, level, path, raw.layer_name, sha256, raw.encoding, origin, repairs, notes, cities)
+
+
+def _city_names(rows: Rows) -> dict[str, str]:
+    """Names of cities by code, where all districts of a city agree on it."""
+    said: dict[str, set[str]] = {}
+    for parent, name in zip(rows.parents, rows.city_names, strict=False):  # no names at all: nothing to pair
+        if parent and name and name not in HEADINGS:
+            said.setdefault(parent, set()).add(name)
+    return {code: next(iter(names)) for code, names in said.items() if len(names) == 1}
 
 
 def read_zones(

@@ -54,6 +54,8 @@ class Rows:
     """For districts, the city's code or ``""``; none at all for cities."""
     geometry: NDArray[Any]
     """(n,) shapely geometries."""
+    city_names: tuple[str, ...] = ()
+    """For districts, the name of the city each belongs to, where the layer has it."""
 
 
 def pick_rows(
@@ -77,7 +79,8 @@ def pick_rows(
         parents, said = _parents(codes, raw.table, columns.parent, at)
         notes += said
     names = _names(raw.table, columns.name, at)
-    return Rows(tuple(int(k) + 1 for k in at), codes, names, parents, raw.geometry[at]), notes
+    city_names = _names(raw.table, columns.city_name, at)
+    return Rows(tuple(int(k) + 1 for k in at), codes, names, parents, raw.geometry[at], city_names), notes
 
 
 def _wanted(texts: Sequence[str], source: BoundarySource, key: str) -> NDArray[np.intp]:
@@ -111,7 +114,7 @@ def _administrative(texts: Sequence[str], at: NDArray[np.intp], path: Path, colu
     bad = [int(k) for k in at if not is_code(texts[k])]
     if bad:
         listed = some([f"{texts[k] or 'nothing'} (row {k + 1})" for k in bad])
-        names = ", ".join(f'"{text}"' for text in sorted({texts[k] for k in bad})[:20])
+        names = ", ".join(f'"{text}"' for text in sorted({texts[k] for k in bad})[:100])
         raise CodeInvalid(
             f"{len(bad)} of {len(at)} rows have no administrative code in column {column}: {listed}",
             where=path,

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 UNITS = {"city": "units_city.parquet", "district": "units_district.parquet"}
 """Where a run keeps the polygons of each layer, under ``out/``."""
 
+DISTRICT_PAIRS = "district_pair_year"
+"""File name of the panel of district pairs, where one was asked for; columns of ``pair_year``."""
+
 INSTEAD = {
     "dta": "export to csv; in Stata: import delimited city_year.csv, encoding(UTF-8) case(preserve)",
     "xlsx": "export to csv: the files begin with a byte order mark, so that Excel opens them with Chinese names intact",
@@ -87,29 +90,35 @@ def export(
 
 def _tables_in(out: Path) -> list[tuple[Table, Path]]:
     """The tables a run has left, in the order of ``TABLES``: a workspace without districts has no district table."""
-    return [(t, out / f"{t.name}.parquet") for t in TABLES.values() if (out / f"{t.name}.parquet").is_file()]
+    stems = [(t, t.name) for t in TABLES.values()] + [(PAIR_YEAR, DISTRICT_PAIRS)]
+    return [(t, out / f"{stem}.parquet") for t, stem in stems if (out / f"{stem}.parquet").is_file()]
+
+
+def _dictionary(found: list[tuple[Table, Path]], folder: Path, options: ExportOptions) -> Path:
+    from gis.export.csv_tables import write_dictionary
+
+    tables = {t.name: t for t, _ in found}  # two files may share one declaration
+    return write_dictionary(folder / "dictionary.csv", tables.values(), bom=options.bom)
 
 
 def _to_csv(out: Path, folder: Path, options: ExportOptions) -> tuple[Path, ...]:
-    from gis.export.csv_tables import write_csv, write_dictionary
+    from gis.export.csv_tables import write_csv
 
     found = _tables_in(out)
-    written = [write_csv(t, path, folder / f"{t.name}.csv", bom=options.bom) for t, path in found]
-    return (*written, write_dictionary(folder / "dictionary.csv", [t for t, _ in found], bom=options.bom))
+    written = [write_csv(t, path, folder / f"{path.stem}.csv", bom=options.bom) for t, path in found]
+    return (*written, _dictionary(found, folder, options))
 
 
 def _to_parquet(out: Path, folder: Path, options: ExportOptions) -> tuple[Path, ...]:
-    from gis.export.csv_tables import write_dictionary
-
     found = _tables_in(out)
     written = []
-    for table, path in found:
-        target = folder / f"{table.name}.parquet"
+    for _, path in found:
+        target = folder / path.name
         if target.resolve() != path.resolve():
             with atomic_path(target) as temporary:
                 shutil.copyfile(path, temporary)
         written.append(target)
-    return (*written, write_dictionary(folder / "dictionary.csv", [t for t, _ in found], bom=options.bom))
+    return (*written, _dictionary(found, folder, options))
 
 
 def _units(out: Path, kind: str, table: Table) -> tuple[Zones | None, pd.DataFrame | None]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from gis.graph import run_tasks
 from gis.pipeline.inputs import Inputs, read_inputs
 from gis.rasters.doctor import RasterReport, examine
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pandas as pd
+    from numpy.typing import NDArray
 
     from gis.raster_io import CellRules, RasterInfo
 
@@ -98,23 +101,49 @@ def check(
 
 
 def _compare(inputs: Inputs, findings: list[Finding]) -> pd.DataFrame | None:
+    """Cities whose districts do not add up to them, in people or in area."""
     if "district" not in inputs.layers or inputs.config.boundaries.city is None:
         return None
     from gis.boundaries import compare_levels
 
-    cities = inputs.layers["city"]
-    table = compare_levels(cities, inputs.layers["district"])
-    name = dict(zip(cities.codes, cities.names or cities.codes, strict=True))
-    off = table[(table["n_districts"] > 0) & (table["mismatch"] > DISTRICT_TOLERANCE)]
+    cities, districts = inputs.layers["city"], inputs.layers["district"]
+    table = compare_levels(cities, districts)
+    table["population_difference"] = _population_difference(inputs)
+    people = table["population_difference"].abs() > DISTRICT_TOLERANCE
+    off = table[(table["n_districts"] > 0) & (people | (table["mismatch"] > DISTRICT_TOLERANCE))]
     for row in off.to_dict("records"):
+        moved = abs(row["population_difference"]) > DISTRICT_TOLERANCE
         findings.append(
             Finding(
-                "warning",
-                f"city {row['city_code']} {name[row['city_code']]}",
-                f"its {row['n_districts']} districts have {row['difference']:+.2g} of its area; {row['mismatch']:.2g} of "
-                "it lies in one layer and not in the other",
+                "warning" if moved else "info",
+                f"city {row['city_code']} {row['city_name']}".strip(),
+                f"its {row['n_districts']} districts hold {row['population_difference']:+.2g} of its people and "
+                f"{row['relative_difference']:+.2g} of its area; {row['mismatch']:.2g} of the area lies in one layer only",
                 "the polygons of the two layers disagree here; to have cities that are the sums of their districts, "
                 "leave out [boundaries.city]",
             )
         )
     return off
+
+
+def _population_difference(inputs: Inputs) -> NDArray[np.float64]:
+    """(n_cities,): people of a city's districts over its own, minus 1, in the first population raster."""
+    from gis.boundaries.hierarchy import parents_of
+    from gis.zonal.coverage import coverage_from_zones
+    from gis.zonal.engine import Job, run_jobs
+
+    file = inputs.population.files[0]
+    cities, districts = inputs.layers["city"], inputs.layers["district"]
+    layers = tuple(coverage_from_zones(file.info.grid, zones, run=run_tasks) for zones in (cities, districts))
+    job = Job(file.info, inputs.population_rules(file), layers, ("cells",))
+    of_cities, of_districts = (sums.sum_of("cells") for sums in run_jobs([job], run=run_tasks)[0])
+    place = {code: i for i, code in enumerate(cities.codes)}
+    total = np.zeros(len(cities))
+    for code, parent, persons in zip(districts.codes, parents_of(districts), of_districts, strict=True):
+        # A directly administered unit stands in both layers and is its own district.
+        city = place.get(parent, place.get(code))
+        if city is not None:
+            total[city] += persons
+    out = np.full(len(cities), np.nan)
+    np.divide(total, of_cities, out=out, where=of_cities > 0)
+    return out - 1

@@ -216,12 +216,11 @@ class _Levels:
         return np.where(dark, np.minimum(add_strips(parts, len(persons)), persons), persons)
 
     def _matched(self, people: SeriesFile, light: SeriesFile, name: str, dark: NDArray[np.bool_]) -> list[Match]:
-        coverage = self.population_layers(people.info.grid)[name]
-        layers = self.light_layers(light.info.grid)
-        key = (id(coverage), id(layers), name)
+        # Keyed by what is kept once per grid: equal grids share it.
+        key = (id(self.population_layers(people.info.grid)), id(self.light_layers(light.info.grid)), name)
         if key not in self._matches:
             run = self.runner.step("matching population to light cells")
-            self._matches[key] = matches(coverage, light.info.grid, dark, run=run)
+            self._matches[key] = matches(people.info.grid, self.inputs.layers[name], light.info.grid, dark, run=run)
         return self._matches[key]
 
     # --- totals of an output year ------------------------------------------------------------------------------------

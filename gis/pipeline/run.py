@@ -73,10 +73,10 @@ def run(
 
 
 def _panel_cities(inputs: Inputs, city_year: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the cities the panel is about: the roster where one is configured."""
+    """Rows of the cities the panel is about: the roster, else every unit that is a city by its code (METHOD 9.1)."""
     relative = inputs.config.panel.cities
     if relative is None:
-        return city_year
+        return city_year[~city_year["city_code"].isin(not_cities(inputs))]
     import pandas as pd
 
     path = vector_file(inputs.workspace, relative, "panel.cities")
@@ -96,6 +96,13 @@ def _panel_cities(inputs: Inputs, city_year: pd.DataFrame) -> pd.DataFrame:
             mend=f"use the codes of the layer's vintage ({inputs.layers['city'].vintage}), or remove them",
         )
     return city_year[city_year["city_code"].isin(roster)]
+
+
+def not_cities(inputs: Inputs) -> list[str]:
+    """Units of the city layer that belong to no prefecture (METHOD 9.1): they have levels, and no pairs."""
+    from gis.boundaries import level_of
+
+    return [code for code in inputs.layers["city"].codes if level_of(code) in ("direct", "special")]
 
 
 def _write(inputs: Inputs, tables: LevelTables, cities: pd.DataFrame, report: Report | None) -> RunResult:
@@ -271,6 +278,9 @@ def _summary(inputs: Inputs, tables: LevelTables, pairs_info: dict[str, Any]) ->
         without.append(found.assign(layer=name))
     agreement = rank_agreement(tables.by_layer["city"])
     notes = list(inputs.notes)
+    apart = not_cities(inputs)
+    if apart and inputs.config.panel.cities is None:
+        notes.append(f"pairs: {len(apart)} units are no cities by their code and form no pairs: {', '.join(apart)}")
     if len(inputs.years) > 1:
         shares = orientation_shares(tables.by_layer["city"])
         for row in shares.to_dict("records"):

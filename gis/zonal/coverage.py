@@ -177,7 +177,7 @@ def _burn_zones(grid: Grid, codes: tuple[str, ...], first: int, geometry: NDArra
     u = np.ascontiguousarray((xy[:, 0] - t.c) / t.a)
     v = np.ascontiguousarray((xy[:, 1] - t.f) / t.e)
     is_exterior = np.zeros(ring_of.size - 1, bool)
-    is_exterior[polygon_of[:-1]] = True
+    is_exterior[polygon_of[:-1][np.diff(polygon_of) > 0]] = True  # the first ring of every part that is not empty
 
     out = []
     for k in range(part_of.size - 1):

@@ -1,22 +1,23 @@
 """Cells of one grid matched to cells of another: where people live, is there a light reading?
 
-In: a population raster, a light raster on any other grid, a coverage of the population grid. Out: per zone, the
-population whose cell has its centre in a valid light cell. Every population cell goes to exactly one light cell, so
-the population is conserved: with all lights valid the sum is the population itself.
+In: a population raster, a light raster on any other grid, zones. Out: per zone, the population that lives in valid
+light cells. People are spread evenly over their cell. A population cell larger than a light cell is first cut into
+pieces no larger than one; each piece goes to the light cell that holds its centre, whole, so the population is
+conserved: with all lights valid the sum is the population itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gis.crs import same_crs, transformer
-from gis.grid import STRIP_ROWS, Grid
+from gis.grid import STRIP_ROWS, Grid, Zones
 from gis.raster_io import CellRules, RasterInfo, is_data, open_raster
-from gis.zonal.coverage import Coverage
+from gis.zonal.coverage import Coverage, coverage_from_zones
 from gis.zonal.engine import StripMask, bounds_from_rules
 
 if TYPE_CHECKING:
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The population cells of some zones in one strip, and the light cell that holds each one's centre."""
+    """The population cells (or pieces of them) of some zones in one strip, and the light cell of each one's centre."""
 
     strip: int
-    """Strip of the population grid."""
+    """Strip of the (refined) population grid."""
     row: NDArray[np.int64] = field(repr=False)
     """(n,): row of the population grid."""
     col: NDArray[np.int64] = field(repr=False)
@@ -36,19 +37,29 @@ class Match:
     zone: NDArray[np.int64] = field(repr=False)
     """(n,): zone index."""
     share: NDArray[np.float64] = field(repr=False)
-    """(n,): share of the population cell inside the zone."""
+    """(n,): share of the whole population cell that is this piece inside the zone."""
     light_row: NDArray[np.int64] = field(repr=False)
     """(n,): row of the light grid; -1 beyond it."""
     light_col: NDArray[np.int64] = field(repr=False)
     """(n,): column of the light grid; -1 beyond it."""
 
 
-def match_strip(coverage: Coverage, light: Grid, wanted: NDArray[np.bool_], strip: int) -> Match:
+MAX_PIECES = 32
+"""Finest cut of a population cell, per side; beyond it light cells are sampled, not all visited."""
+
+
+def pieces_per_side(population: Grid, light: Grid) -> int:
+    """Into how many pieces a side a population cell is cut, so that no piece is larger than a light cell."""
+    # A tenth of tolerance: 30 arc seconds against 1 km is one to one.
+    return int(min(max(np.ceil(population.cell_side_km / light.cell_side_km - 0.1), 1), MAX_PIECES))
+
+
+def match_strip(coverage: Coverage, light: Grid, wanted: NDArray[np.bool_], strip: int, pieces: int = 1) -> Match:
     """Match the cells of the wanted zones in one strip; exact coordinates, cell by cell.
 
     Parameters
     ----------
-    coverage : zones on the population grid.
+    coverage : zones on the population grid, refined by ``pieces``.
     wanted : (n_zones,) bool
     """
     grid = coverage.grid
@@ -62,7 +73,7 @@ def match_strip(coverage: Coverage, light: Grid, wanted: NDArray[np.bool_], stri
         light_col, light_row = np.floor((x - t.c) / t.a), np.floor((y - t.f) / t.e)
         on = (light_row >= 0) & (light_row < ny) & (light_col >= 0) & (light_col < nx)
     light_row, light_col = (np.where(on, v, -1).astype(np.int64) for v in (light_row, light_col))
-    return Match(strip, row, col, zone, share, light_row, light_col)
+    return Match(strip, row // pieces, col // pieces, zone, share / pieces**2, light_row, light_col)
 
 
 def strip_cells(coverage: Coverage, row0: int, row1: int, wanted: NDArray[np.bool_]) -> tuple[NDArray[Any], ...]:
@@ -154,12 +165,23 @@ def add_strips(parts: Sequence[NDArray[np.float64]], n_zones: int) -> NDArray[np
 
 
 def matches(
-    coverage: Coverage, light: Grid, wanted: NDArray[np.bool_], *, run: Callable[..., list[Any]] | None = None
+    population: Grid,
+    zones: Zones,
+    light: Grid,
+    wanted: NDArray[np.bool_],
+    *,
+    run: Callable[..., list[Any]] | None = None,
 ) -> list[Match]:
-    """Match all strips in which a wanted zone has a cell."""
+    """Match all population cells of the wanted zones."""
+    pieces = pieces_per_side(population, light)
+    some = np.flatnonzero(wanted)
+    chosen = Zones(tuple(zones.codes[i] for i in some), zones.geometry[some], zones.crs)
+    coverage = coverage_from_zones(population.refined(pieces), chosen, run=run)
+    everyone = np.ones(some.size, bool)
 
     def one(strip: int) -> Match:
-        return match_strip(coverage, light, wanted, strip)
+        match = match_strip(coverage, light, everyone, strip, pieces)
+        return replace(match, zone=some[match.zone])
 
-    strips = [s for s in coverage.covered_strips() if wanted[coverage.touched_zones(*coverage.grid.strip_rows(s))].any()]
+    strips = coverage.covered_strips()
     return run(one, strips) if run else [one(s) for s in strips]
