@@ -183,8 +183,8 @@ def area_density(crs: CRS, x: Any, y: Any) -> NDArray[np.float64]:
     Source: the areal scale of Tissot's indicatrix, Snyder (1987) ch. 4.
     """
     geodetic, ellipsoid = crs.geodetic_crs, crs.ellipsoid
-    if geodetic is None or ellipsoid is None:
-        raise CrsInvalid(f"{crs.name} has no geodetic base", mend="give the raster a projected or geographic CRS")
+    if geodetic is None or ellipsoid is None or crs.is_geocentric:
+        raise CrsInvalid(f"{crs.name} is not a map of the earth", mend="give the raster a projected or geographic CRS")
     a = ellipsoid.semi_major_metre
     e2 = 1 - (ellipsoid.semi_minor_metre / a) ** 2
     x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))

@@ -50,7 +50,8 @@ def test_districts_nest_exactly_in_cities(country, vintage):
     assert set(parents) == set(cities)
     for code, city in cities.items():
         assert shapely.union_all(districts.geometry[parents == code]).equals(city)
-        assert city.geom_type == "Polygon" and not city.interiors
+        assert city.geom_type == "Polygon"
+        assert not city.interiors
 
 
 def test_borders_wiggle(country):
@@ -78,7 +79,8 @@ def test_codes_have_the_structure_of_gb_2260(country, vintage):
     assert len(cities) == (12 if vintage == NEW else 13)
     assert len(districts) == 60
     for code, name in zip(cities.codes, cities.names, strict=True):
-        assert len(code) == 6 and code.endswith("00")
+        assert len(code) == 6
+        assert code.endswith("00")
         is_prefecture = 21 <= int(code[2:4]) <= 50
         assert name.endswith("地区" if is_prefecture else "市")
     endings = {"区": range(1, 21), "县": range(21, 81), "市": range(81, 100)}
@@ -105,12 +107,13 @@ def test_names_and_codes_are_fictional(country, real_data):
             assert [name for name in zones.names if name[:2] in names] == []
 
 
-# --- from 2010 to 2019 -------------------------------------------------------------------------------------------------
+# --- from 2010 to 2019 ------------------------------------------------------------------------------------------------
 
 
 def test_one_city_is_split_among_three_neighbours(country):
     old, new = by_code(country, OLD, "city"), by_code(country, NEW, "city")
-    assert land.ABOLISHED in old and land.ABOLISHED not in new
+    assert land.ABOLISHED in old
+    assert land.ABOLISHED not in new
     gone = old[land.ABOLISHED]
     shares = {code: shapely.intersection(gone, shape).area / gone.area for code, shape in new.items()}
     heirs = {code: share for code, share in shares.items() if share > 0}

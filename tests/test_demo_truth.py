@@ -50,7 +50,7 @@ def test_doubling_the_nodes_moves_nothing(country):
         assert (np.abs(a - b) / scale).max() < 1e-11  # 6 nodes on edges below half the narrowest sigma
 
 
-def triangle_quadrature(polygon, functions, nodes=7, longest=0.08):
+def triangle_quadrature(polygon, functions, nodes=6, longest=0.08):
     """Integrate (n, ...) functions over a polygon: cut it into triangles, quarter large ones, Gauss on each."""
     triangles = shapely.get_parts(shapely.constrained_delaunay_triangles(polygon))
     corners = np.array([shapely.get_coordinates(t)[:3] for t in triangles])
@@ -61,12 +61,15 @@ def triangle_quadrature(polygon, functions, nodes=7, longest=0.08):
         a, b, c = corners[side > longest].transpose(1, 0, 2)
         ab, bc, ca = (a + b) / 2, (b + c) / 2, (c + a) / 2
         corners = np.concatenate([np.stack(t, axis=1) for t in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))])
-    a, b, c = np.concatenate(done).transpose(1, 0, 2)[:, :, :, None, None]
     point, weight = np.polynomial.legendre.leggauss(nodes)
     u, v = np.meshgrid((point + 1) / 2, (point + 1) / 2, indexing="ij")
-    lon, lat = (a[:, k] + (b[:, k] - a[:, k]) * u + (c[:, k] - b[:, k]) * u * v for k in (0, 1))
-    doubled = np.abs((b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0]))
-    return (functions(lon, lat) * (doubled * u * np.outer(weight, weight) / 4)).sum(axis=(1, 2, 3))
+    total = 0.0
+    for some in np.array_split(np.concatenate(done), 50):  # little memory at a time
+        a, b, c = some.transpose(1, 2, 0)[..., None, None]
+        lon, lat = a + (b - a) * u + (c - b) * u * v
+        doubled = np.abs((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]))
+        total = total + (functions(lon, lat) * (doubled * u * np.outer(weight, weight) / 4)).sum(axis=(1, 2, 3))
+    return total
 
 
 @pytest.mark.parametrize("code", ["526102", "446281", "446421"])
@@ -81,7 +84,7 @@ def test_truth_agrees_with_quadrature_over_a_triangulation(truth, country, code)
         return square_km(lat) * np.stack([np.ones_like(lon), light, light * lambert_scale(lat) ** 2, people])
 
     expected = triangle_quadrature(polygon, functions)
-    assert row[columns].to_numpy(float) == pytest.approx(expected, rel=1e-9)  # 7 nodes on sides of 1.6 sigma
+    assert row[columns].to_numpy(float) == pytest.approx(expected, rel=1e-9)  # 6 nodes on sides of 1.6 sigma
 
 
 def test_truth_agrees_with_a_sum_over_points(truth, country):
@@ -139,7 +142,8 @@ def test_the_level_of_one_city_is_known_in_closed_form(seed):
 def test_one_city_overtakes_another_and_stays_ahead(seed, level):
     levels = rows(truth_table(seed), "city").pivot(index="year", columns="unit_code", values=level)
     ahead = levels[city_code(design.OVERTAKER)] > levels[city_code(design.OVERTAKEN)]
-    assert not ahead.iloc[0] and ahead.iloc[-1]
+    assert not ahead.iloc[0]
+    assert ahead.iloc[-1]
     assert ahead.astype(int).diff().abs().sum() == 1
 
 
@@ -161,7 +165,8 @@ def test_holes_do_what_they_are_for(seed):
 
 def test_measures_differ_by_the_lambert_area_factor(truth):
     ratio = rows(truth, "district")["level_lambert"] / rows(truth, "district")["level_true"]
-    assert (ratio > lambert_scale(35.0) ** 2).all() and (ratio < lambert_scale(25.0) ** 2).all()
+    assert (ratio > lambert_scale(35.0) ** 2).all()
+    assert (ratio < lambert_scale(25.0) ** 2).all()
     assert ratio.max() / ratio.min() > 1.05
 
 
@@ -195,7 +200,7 @@ def test_rasters_hold_the_truth(truth, country, code, year):
     slivers = 5e-3 if code == "446822" else 0.0  # of an unseen district only border cells are left
     whole = row["light_whole_true_dn_km2"]
     assert light == pytest.approx(row["light_sum_true_dn_km2"], rel=near, abs=slivers * whole)
-    assert light < 0.99 * whole or code == "446121"  # the holes are in the raster
+    assert (light < 0.995 * whole) == (code != "446121")  # the holes are in the raster
     population = rasters.population_array(SEED, year)
     persons = sum_by_definition(polygon, rasters.population_grid(year), population, rasters.POP_NODATA)
     assert persons == pytest.approx(row["pop_persons"], rel=near)
@@ -232,7 +237,8 @@ def test_the_sea_begins_beyond_the_last_unit():
         counts, grid = rasters.population_array(SEED, year), rasters.population_grid(year)
         sea = counts == rasters.POP_NODATA
         lon = grid.transform.c + (np.arange(grid.shape[1]) + 0.5) * grid.transform.a
-        assert sea.any(axis=1).all() and not sea[:, lon < 114.1].any()
+        assert sea.any(axis=1).all()
+        assert not sea[:, lon < 114.1].any()
         assert len(set(sea.argmax(axis=1))) > 5  # a coast, not an edge
         assert counts[~sea].min() > 0
 
@@ -248,5 +254,6 @@ def test_population_of_a_shorter_file_is_the_same_people():
 def test_lights_stay_in_the_range_seen_in_the_product(seed):
     for light in rasters.light_arrays(seed).values():
         valid = light[light > rasters.LIGHT_NODATA]
-        assert 0 < valid.min() < 1 and 30 < valid.max() < 75  # gis/rasters: "about 0 to 75 were seen"
+        assert 0 < valid.min() < 1
+        assert 30 < valid.max() < 75
         assert (light == np.float32(rasters.LIGHT_NODATA)).mean() > 0.05

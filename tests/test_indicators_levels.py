@@ -188,6 +188,16 @@ def test_rescaling_divides_the_light_by_the_coverage_between_one_half_and_the_th
         assert row["light_sum_cells_dn"] == 10 * (10 - n_dark)
 
 
+@pytest.mark.parametrize(
+    ("cells", "flags"), [((Cell(people=0.5),), "LOWCOV;ZEROPOP;SAT"), ((DARK,), "LOWAREA;LOWCOV;NOCELL")]
+)
+def test_without_people_or_light_there_is_nothing_to_rescale(cells, flags):
+    people = people_from(list(cells))
+    beside = replace(people, lit_side_persons=0.6 * people.sum_persons)  # valid cells just outside the unit
+    row = row_of(*cells, population=beside, options=Levels(rescale=True))
+    assert (row["flags"], isnan(row["level"])) == (flags, True)
+
+
 @pytest.mark.parametrize(("cov_pop_min", "has_level"), [(0.9, True), (0.9000001, False), (0.0, True)])
 def test_the_coverage_threshold_is_the_configured_one(cov_pop_min, has_level):
     row = row_of(*[Cell()] * 9, DARK, options=Levels(cov_pop_min=cov_pop_min, cov_area_flag=0.5))

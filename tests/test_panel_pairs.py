@@ -241,6 +241,11 @@ def test_levels_of_a_row_are_those_of_its_hi_and_lo_now_and_a_year_before():
     assert [row[name] for name in names] == [4.0, 5.0, 2.0, 1.0, 1.25]
 
 
+def test_a_zero_with_a_sign_is_a_zero():
+    row = plain(balance(levels_of({A: [1.0, 2.0], B: [-0.0, -0.0]})))[0]
+    assert [str(row[name]) for name in ("bal", "level_lo", "level_lo_lag")] == ["0.0", "0.0", "0.0"]
+
+
 def test_a_year_without_any_row_is_a_gap_and_not_left_out():
     panel = balance(frame_of({(A, 2000): 1, (B, 2000): 2, (A, 2003): 1, (B, 2003): 2}))
     assert panel["year"].tolist() == [2001, 2002, 2003]

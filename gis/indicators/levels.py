@@ -220,7 +220,9 @@ def _levels(
     too_few = (persons < options.pop_min_persons) | (persons == 0)
     # `not enough` rather than `too little`: a coverage that is not known does not pass.
     low = has_light & populated & ~(cov_pop >= options.cov_pop_min)
-    rescaled = low & options.rescale & (cov_pop >= RESCALE_MIN_COV_POP) & ~too_few
+    # People may live on valid cells just outside a unit that has none itself: no light, nothing to rescale.
+    some_light = ~np.isnan(light[_LIGHT_SUMS["cells"]]) & ~too_few
+    rescaled = low & options.rescale & (cov_pop >= RESCALE_MIN_COV_POP) & some_light
     low &= ~rescaled
     levels = {}
     for measure in MEASURES:
@@ -228,8 +230,6 @@ def _levels(
         value = np.where(rescaled, _ratio(value, cov_pop), value)
         levels[f"level_{measure}"] = np.where(too_few | low, np.nan, value)
     levels["level"] = levels[f"level_{options.measure}"].copy()
-    # A unit without a valid light cell has no light that could be rescaled.
-    rescaled &= ~np.isnan(levels["level"])
     return levels, {"LOWCOV": low, "RESCALED": rescaled, "ZEROPOP": too_few}
 
 

@@ -2,7 +2,7 @@
 
 In: a population raster, a light raster on any other grid, zones. Out: per zone, the population that lives in valid
 light cells. People are spread evenly over their cell. A population cell larger than a light cell is first cut into
-pieces no larger than one; each piece goes to the light cell that holds its centre, whole, so the population is
+pieces of about that size; each piece goes to the light cell that holds its centre, whole, so the population is
 conserved: with all lights valid the sum is the population itself.
 """
 
@@ -49,9 +49,8 @@ MAX_PIECES = 32
 
 
 def pieces_per_side(population: Grid, light: Grid) -> int:
-    """Into how many pieces a side a population cell is cut, so that no piece is larger than a light cell."""
-    # A tenth of tolerance: 30 arc seconds against 1 km is one to one.
-    return int(min(max(np.ceil(population.cell_side_km / light.cell_side_km - 0.1), 1), MAX_PIECES))
+    """Into how many pieces a side a population cell is cut, so that a piece is about as large as a light cell."""
+    return int(min(max(round(population.cell_side_km / light.cell_side_km), 1), MAX_PIECES))
 
 
 def match_strip(coverage: Coverage, light: Grid, wanted: NDArray[np.bool_], strip: int, pieces: int = 1) -> Match:

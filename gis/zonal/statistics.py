@@ -131,6 +131,8 @@ def zonal_stats(
         raise OptionInvalid(f"no measure {measure!r}", mend=f"one of {', '.join(MEASURES)}")
     _refuse_arrays(raster)
     info = raster if isinstance(raster, RasterInfo) else read_info(raster, band=band, crs=raster_crs)
+    if hasattr(zones, "to_frame") and hasattr(zones, "geometry"):  # a GeoSeries
+        zones = zones.to_frame("geometry")
     value = read_zones(zones, layer=layer, crs=zones_crs)
     index = zones.index if hasattr(zones, "index") and hasattr(zones, "geometry") else pd.RangeIndex(len(value))
     from gis.graph import run_tasks
