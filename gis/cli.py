@@ -37,7 +37,9 @@ PIPE_WIDTH = 110
 """Width of tables in a file or a pipe, which has none of its own [characters]."""
 
 Folder = Annotated[Path, typer.Argument(help="Workspace: the folder with workspace.toml.")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads; default: one per core. Changes no number.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, help="Threads; default: one per core. Changes no number.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 
 
@@ -71,7 +73,9 @@ def init(folder: Folder = Path()) -> None:
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Argument(help="New or empty folder for the workspace, or an earlier demo.")] = Path("demo"),
+    folder: Annotated[Path, typer.Argument(help="New or empty folder for the workspace, or an earlier demo.")] = Path(
+        "demo"
+    ),
     seed: Annotated[int, typer.Option(help="Seed of the synthetic country.")] = 1907,
     threads: Threads = None,
     quiet: Quiet = False,
@@ -119,12 +123,14 @@ def run(
     folder: Folder = Path(),
     threads: Threads = None,
     quiet: Quiet = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print inputs, hashes and tasks; compute nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print inputs, hashes and tasks; compute nothing.")
+    ] = False,
 ) -> None:
     """Compute levels and Bal and write out/: Parquet tables, a GeoPackage, lineage.json, summary.txt."""
     if dry_run:
-        from gis.pipeline.screens import print_plan
         from gis.pipeline.inputs import read_inputs
+        from gis.pipeline.screens import print_plan
         from gis.workspace import read_workspace
 
         print_plan(_console(), read_inputs(read_workspace(folder)))
@@ -140,7 +146,9 @@ def zonal(
     stat: Annotated[str, typer.Option("--stat", "-s", help="Statistics, separated by commas.")] = "sum,mean",
     layer: Annotated[str | None, typer.Option(help="Layer of the zones' file.")] = None,
     code: Annotated[str | None, typer.Option(help="Column that names the zones; default: the row number.")] = None,
-    measure: Annotated[str, typer.Option(help="What a cell weighs in sum and mean: cells, true or lambert [km2].")] = "cells",
+    measure: Annotated[
+        str, typer.Option(help="What a cell weighs in sum and mean: cells, true or lambert [km2].")
+    ] = "cells",
     band: Annotated[int, typer.Option(min=1, help="Band of the rasters.")] = 1,
     nodata: Annotated[float | None, typer.Option(help="A further value that means no data.")] = None,
     raster_crs: Annotated[str | None, typer.Option(help="CRS of rasters that carry none.")] = None,

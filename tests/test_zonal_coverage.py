@@ -37,9 +37,7 @@ def assert_covers(grid, *polygons):
 def star(centre, radii):
     """A simple polygon: points at rising angles around a centre."""
     angles = np.linspace(0, 2 * np.pi, len(radii), endpoint=False)
-    return shapely.Polygon(
-        np.column_stack([centre[0] + radii * np.cos(angles), centre[1] + radii * np.sin(angles)])
-    )
+    return shapely.Polygon(np.column_stack([centre[0] + radii * np.cos(angles), centre[1] + radii * np.sin(angles)]))
 
 
 @st.composite
@@ -120,7 +118,9 @@ def test_a_partition_sums_to_the_whole(seed):
     rng = np.random.default_rng(seed)
     points = shapely.MultiPoint(rng.uniform(0, 1, (12, 2)) * [15, 12])
     whole = shapely.box(0, 0, 15, 12)
-    cells = [shapely.intersection(c, whole) for c in shapely.get_parts(shapely.voronoi_polygons(points, extend_to=whole))]
+    cells = [
+        shapely.intersection(c, whole) for c in shapely.get_parts(shapely.voronoi_polygons(points, extend_to=whole))
+    ]
     # Voronoi cells are clipped one by one: their corners agree to rounding, 1e-14 of the box, not to the bit.
     coverage = coverage_from_zones(plane_grid(), zones_of(*cells))
     total = sum(coverage.dense(i) for i in range(len(cells)))

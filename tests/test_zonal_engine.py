@@ -20,7 +20,16 @@ from gis.zonal import engine
 from gis.zonal.coverage import coverage_from_zones
 from gis.zonal.engine import Job, bounds_from_rules, run_jobs
 from gis.zonal.kernels import (
-    ABSOLUTE_SUM, AT_MAX, COUNT, LIT_CELLS, M2, MAX, MEAN, MIN, NEGATIVE_CELLS, NEGATIVE_SUM,
+    ABSOLUTE_SUM,
+    AT_MAX,
+    COUNT,
+    LIT_CELLS,
+    M2,
+    MAX,
+    MEAN,
+    MIN,
+    NEGATIVE_CELLS,
+    NEGATIVE_SUM,
 )  # fmt: skip
 from tests.oracles import sums_by_hand
 

@@ -36,7 +36,9 @@ def test_a_point_becomes_a_geodesic_circle():
 
 
 def test_cells_mostly_inside_are_masked():
-    mask = whole(polygon_mask(GRID, np.array([shapely.box(110.1, 35.1, 110.2, 35.5 + 0.3 / 120)], object), WGS84, inside=True))
+    mask = whole(
+        polygon_mask(GRID, np.array([shapely.box(110.1, 35.1, 110.2, 35.5 + 0.3 / 120)], object), WGS84, inside=True)
+    )
     rows, cols = np.nonzero(mask)
     assert (rows.min(), rows.max(), cols.min(), cols.max()) == (60, 107, 12, 23)  # 0.3 of row 59 is not enough
 

@@ -37,7 +37,7 @@ def test_statistics_by_hand(small):
     raster, zones = small
     found = gis.zonal_stats(raster, zones, tuple(STATISTICS))
     assert list(found.index) == ["m", "k", "a"]
-    # the middle zone takes a quarter of 4 and 6, half of 5, and the same of 7, 8, 9 below: y 0.75 to 1.25 is half of each
+    # The middle zone takes an eighth of 4 and 6, a quarter of 5, and as much of 7, 8 and 9 below.
     shares = {4: 0.5 * 0.25, 5: 0.25, 6: 0.5 * 0.25, 7: 0.5 * 0.25, 8: 0.25, 9: 0.5 * 0.25}
     count = sum(shares.values())
     total = sum(v * f for v, f in shares.items())
@@ -182,9 +182,9 @@ def test_burundi_two_grids_two_projections(real_data):
 
 @pytest.mark.real_data
 def test_burundi_negatives_are_counted_and_zeroed(real_data):
+    from gis.boundaries import read_zones
     from gis.raster_io import CellRules, read_info
     from gis.zonal.coverage import coverage_from_zones
-    from gis.boundaries import read_zones
     from gis.zonal.engine import Job, run_jobs
     from gis.zonal.kernels import NEGATIVE_CELLS
 

@@ -95,9 +95,7 @@ def check(
         findings += [Finding(f.severity, f"{series} {year}: {info.path.name}", f.what, f.mend) for f in one.findings]
     districts = _compare(inputs, findings)
     order = {"error": 0, "warning": 1, "info": 2}
-    return CheckReport(
-        inputs, tuple(sorted(findings, key=lambda f: order[f.severity])), tuple(rasters), districts
-    )
+    return CheckReport(inputs, tuple(sorted(findings, key=lambda f: order[f.severity])), tuple(rasters), districts)
 
 
 def _compare(inputs: Inputs, findings: list[Finding]) -> pd.DataFrame | None:
@@ -118,7 +116,7 @@ def _compare(inputs: Inputs, findings: list[Finding]) -> pd.DataFrame | None:
                 "warning" if moved else "info",
                 f"city {row['city_code']} {row['city_name']}".strip(),
                 f"its {row['n_districts']} districts hold {row['population_difference']:+.2g} of its people and "
-                f"{row['relative_difference']:+.2g} of its area; {row['mismatch']:.2g} of the area lies in one layer only",
+                f"{row['relative_difference']:+.2g} of its area; {row['mismatch']:.2g} of it lies in one layer only",
                 "the polygons of the two layers disagree here; to have cities that are the sums of their districts, "
                 "leave out [boundaries.city]",
             )

@@ -25,7 +25,7 @@ def is_demo(folder: Path) -> bool:
 
 
 def compare_with_truth(result: RunResult) -> str:
-    """Largest and median relative error of the levels, by layer, over units and years without a flag of missing data."""
+    """Largest and median relative error of the levels, by layer, over unit-years with complete light data."""
     import pandas as pd
 
     truth = pd.read_parquet(result.workspace.root / TRUTH)

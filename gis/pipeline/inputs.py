@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from gis.boundaries import Layer, cities_from_districts, districts_without_city, read_layer, refuse_overlaps
+from gis.boundaries import Layer, cities_from_districts, read_layer, refuse_overlaps
 from gis.errors import BoundaryUnreadable, ConfigInvalid, CrsMissing
 from gis.rasters.catalogue import product_for, rules_for
 from gis.rasters.series import Series, SeriesFile, YearPlan, plan_lights, plan_years, read_series
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from gis.grid import Zones
     from gis.raster_io import CellRules
-    from gis.workspace import Config, Workspace
+    from gis.workspace import Boundaries, BoundarySource, Config, Workspace
 
 Layers = dict[str, "Zones"]
 """``city`` and, where given, ``district``."""
@@ -83,9 +83,7 @@ def read_inputs(workspace: Workspace) -> Inputs:
     sources, layers, notes = _read_layers(workspace)
     notes += [f"lights: {note}" for note in lights.notes] + [f"population: {note}" for note in population.notes]
     notes += _policy_notes(config, light_plan, population_plan)
-    return Inputs(
-        workspace, lights, population, light_plan, population_plan, tuple(sources), layers, tuple(notes)
-    )
+    return Inputs(workspace, lights, population, light_plan, population_plan, tuple(sources), layers, tuple(notes))
 
 
 def _check_quantity(quantity: str, wanted: str, key: str, name: str) -> None:
@@ -102,9 +100,7 @@ def _read_layers(workspace: Workspace) -> tuple[list[Layer], Layers, list[str]]:
     sources: list[Layer] = []
     layers: Layers = {}
     notes: list[str] = []
-    for level, source in (("city", boundaries.city), ("district", boundaries.district)):
-        if source is None:
-            continue
+    for level, source in _configured(boundaries):
         layer = read_layer(source, workspace.root, key=f"boundaries.{level}", level=level)
         sources.append(layer)
         layers[level] = layer.zones
@@ -113,25 +109,33 @@ def _read_layers(workspace: Workspace) -> tuple[list[Layer], Layers, list[str]]:
             f"{level} {r.code}: {r.reason}, repaired, area changed by {r.change_share:.2g}" for r in layer.repairs
         ]
     if "city" not in layers:
-        layers = {"city": cities_from_districts(layers["district"]), **layers}
+        dissolved = cities_from_districts(layers["district"])
+        layers = {"city": dissolved.zones} | layers
         notes.append(f"city layer: {len(layers['city'])} cities dissolved from {len(layers['district'])} districts")
-        left = districts_without_city(layers["district"])
-        if left:
-            notes.append(f"city layer: {len(left)} districts belong to no city and stay out: {', '.join(left[:10])}")
-    for level, zones in layers.items():
-        found = refuse_overlaps(zones, where=f"boundaries.{level}")
+        notes += [f"city layer: {note}" for note in dissolved.notes]
+    for name, zones in layers.items():
+        found = refuse_overlaps(zones, where=f"boundaries.{name}")
         if len(found):
             worst = float(found["share_of_smaller"].max())
-            notes.append(f"{level} layer: {len(found)} pairs of units overlap, by at most {worst:.2g} of the smaller")
+            notes.append(f"{name} layer: {len(found)} pairs of units overlap, by at most {worst:.2g} of the smaller")
     return sources, layers, notes
+
+
+def _configured(boundaries: Boundaries) -> list[tuple[Literal["city", "district"], BoundarySource]]:
+    out: list[tuple[Literal["city", "district"], BoundarySource]] = []
+    if boundaries.city is not None:
+        out.append(("city", boundaries.city))
+    if boundaries.district is not None:
+        out.append(("district", boundaries.district))
+    return out
 
 
 def _policy_notes(config: Config, lights: YearPlan, population: YearPlan) -> list[str]:
     out = []
     gaps = [year for year, plan in lights.items() if len(plan) != 1]
     if gaps:
-        policy = config.lights.missing_years
-        out.append(f"no lights of {', '.join(map(str, gaps))}: lights.missing_years = {policy!r}")
+        why = config.lights.missing_years
+        out.append(f"no lights of {', '.join(map(str, gaps))}: lights.missing_years = {why!r}")
     moved = [year for year, plan in population.items() if plan != ((year, 1.0),)]
     if moved:
         policy = config.population.missing_years
@@ -146,7 +150,9 @@ def vector_geometry(workspace: Workspace, relative: str, key: str) -> tuple[NDAr
     path = vector_file(workspace, relative, key)
     raw = read_raw(path, layer=None, encoding=None, key=key)
     if raw.crs is None:
-        raise CrsMissing("the file states no CRS", where=path, mend=f"write {key} in a format that carries one (GeoPackage)")
+        raise CrsMissing(
+            "the file states no CRS", where=path, mend=f"write {key} in a format that carries one (GeoPackage)"
+        )
     return np.array([g for g in raw.geometry if g is not None and not g.is_empty], dtype=object), raw.crs
 
 

@@ -151,9 +151,9 @@ class _Levels:
             _check_values(job, sums)
             target = {"light": direct, "reach": reached, "population": self.population}[kind]
             target.update({(year, name): one for name, one in zip(names, sums, strict=True)})
-        for (year, name), sums in direct.items():
+        for (year, name), one in direct.items():
             layer = self.light_layers(inputs.lights.of(year).info.grid)[name]
-            self.light[year, name] = light_totals(layer, sums, reached.get((year, name)))
+            self.light[year, name] = light_totals(layer, one, reached.get((year, name)))
 
     def _light_jobs(self, file: SeriesFile) -> list[Job]:
         layers = self.light_layers(file.info.grid)
@@ -248,9 +248,7 @@ class _Levels:
         return out[0] if len(out) == 1 else interpolate_totals(out[0], out[1], plan[1][1])
 
 
-def compute_levels(
-    inputs: Inputs, *, threads: int | None = None, report: Report | None = None
-) -> LevelTables:
+def compute_levels(inputs: Inputs, *, threads: int | None = None, report: Report | None = None) -> LevelTables:
     """Per-capita luminosity of every unit of every layer in every year."""
     import pandas as pd
 
@@ -265,7 +263,7 @@ def compute_levels(
             national_rows(
                 frame,
                 name,
-                raster_cells_dn={y: step.light_of(y, name).raster_sum_cells for y in inputs.years if step.light_of(y, name)},  # type: ignore[union-attr]
+                raster_cells_dn={y: t.raster_sum_cells for y in inputs.years if (t := step.light_of(y, name))},
                 raster_persons={y: _raster_persons(step, y, name) for y in inputs.years},
             )
         )

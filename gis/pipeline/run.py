@@ -164,9 +164,7 @@ def _write(inputs: Inputs, tables: LevelTables, cities: pd.DataFrame, report: Re
         temporary.write_text(summary_text(**summary), encoding="utf-8")
     lineage.add_output(paths["summary"], made_from=made, steps=["summary"])
     write_lineage(paths["lineage"], lineage)
-    return RunResult(
-        inputs.workspace, paths, by_layer["city"], by_layer.get("district"), tables.national, summary
-    )
+    return RunResult(inputs.workspace, paths, by_layer["city"], by_layer.get("district"), tables.national, summary)
 
 
 def _panels(inputs: Inputs, tables: LevelTables, cities: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -285,9 +283,8 @@ def _summary(inputs: Inputs, tables: LevelTables, pairs_info: dict[str, Any]) ->
         shares = orientation_shares(tables.by_layer["city"])
         for row in shares.to_dict("records"):
             if row["n_pair_years"]:
-                notes.append(
-                    f"{row['column_a']} and {row['column_b']} order {row['share_differ']:.2%} of pair-years differently"
-                )
+                share = f"{row['share_differ']:.2%}"
+                notes.append(f"{row['column_a']} and {row['column_b']} order {share} of pair-years differently")
     return {
         "national_year": tables.national,
         "city_year": tables.by_layer["city"],

@@ -69,9 +69,7 @@ def write_template(folder: Path) -> Path:
 
     path = Path(folder) / CONFIG_NAME
     if path.exists():
-        raise ConfigInvalid(
-            f"there is a {CONFIG_NAME} already", where=path, mend="edit it, or choose another folder"
-        )
+        raise ConfigInvalid(f"there is a {CONFIG_NAME} already", where=path, mend="edit it, or choose another folder")
     with atomic_path(path) as temporary:
         temporary.write_text(TEMPLATE, encoding="utf-8")
     for name in (RASTERS, BOUNDARIES, HISTORICAL):

@@ -69,7 +69,7 @@ def zonal_table(
             coverage = coverage_from_zones(info.grid, value, run=run)
             coverages.append((info.grid, coverage))
         rules = plain_rules(info, nodata)
-        columns = statistics_of(info, coverage, names, measure=measure, rules=rules, run=run)  # type: ignore[arg-type]
+        columns = statistics_of(info, coverage, names, measure=measure, rules=rules, run=run)
         frames.append(pd.DataFrame({"raster": info.path.name, "zone": value.codes, **columns}))
         if report:
             report("rasters", done + 1, len(infos))

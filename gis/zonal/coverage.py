@@ -266,8 +266,9 @@ def _weigh_strip(coverage: Coverage, row0: int, row1: int, weight: NDArray[np.fl
         span_weight = running[span_row, cols[:, 1]] - running[span_row, cols[:, 0]]
         cell_weight = weight[cell_row, coverage.cell_col[c0:c1]]
     n = len(coverage)
-    inner = np.bincount(coverage.span_zone[s0:s1], weights=span_weight, minlength=n)
-    return inner + np.bincount(coverage.cell_zone[c0:c1], weights=cell_weight * coverage.cell_share[c0:c1], minlength=n)
+    inner = np.bincount(coverage.span_zone[s0:s1], span_weight, n)
+    cut = np.bincount(coverage.cell_zone[c0:c1], cell_weight * coverage.cell_share[c0:c1], n)
+    return (inner + cut).astype(np.float64)
 
 
 def zone_areas(grid: Grid, zones: Zones, coverage: Coverage, measure: Measure) -> NDArray[np.float64]:

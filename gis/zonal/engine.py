@@ -207,9 +207,7 @@ def _sum_values(job: Job, strip: int, values: NDArray[Any], col0: int) -> tuple[
     return [_sum_layer(job, coverage, strip, values, col0, bounds) for coverage in job.layers], total
 
 
-def _sum_layer(
-    job: Job, coverage: Coverage, strip: int, values: NDArray[Any], col0: int, bounds: Bounds
-) -> StripSums:
+def _sum_layer(job: Job, coverage: Coverage, strip: int, values: NDArray[Any], col0: int, bounds: Bounds) -> StripSums:
     from gis.zonal.kernels import N_PROFILE, profile_strip
 
     grid = job.info.grid
@@ -340,9 +338,7 @@ def combine(job: Job, results: Sequence[list[tuple[int, list[StripSums], float]]
     return out
 
 
-def run_jobs(
-    jobs: Sequence[Job], *, run: Callable[..., list[Any]] | None = None
-) -> list[list[ZoneSums]]:
+def run_jobs(jobs: Sequence[Job], *, run: Callable[..., list[Any]] | None = None) -> list[list[ZoneSums]]:
     """Run several jobs as one list of tasks; results in the order of the jobs, one per layer.
 
     Parameters

@@ -87,14 +87,8 @@ def sum_strip(
                 s5 += x5 if v5 & (x5 >= floor) else 0.0
                 s6 += x6 if v6 & (x6 >= floor) else 0.0
                 s7 += x7 if v7 & (x7 >= floor) else 0.0
-                n0 += v0
-                n1 += v1
-                n2 += v2
-                n3 += v3
-                n4 += v4
-                n5 += v5
-                n6 += v6
-                n7 += v7
+                n0, n1, n2, n3 = n0 + v0, n1 + v1, n2 + v2, n3 + v3
+                n4, n5, n6, n7 = n4 + v4, n5 + v5, n6 + v6, n7 + v7
                 k += LANES
             total = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
             valid = n0 + n1 + n2 + n3 + n4 + n5 + n6 + n7

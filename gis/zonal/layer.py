@@ -88,9 +88,7 @@ def _masked(coverage: Coverage, mask: StripMask) -> NDArray[np.float64]:
         values = mask(strip).astype(np.float64)
         if values.any():
             shares = strip_arrays(coverage, row0, row1)
-            part = weighted_sums(
-                coverage.grid, ("cells", "true"), row0, row1, values, 0, bounds, shares, len(coverage)
-            )
+            part = weighted_sums(coverage.grid, ("cells", "true"), row0, row1, values, 0, bounds, shares, len(coverage))
             out += part[:, :2]
     return out
 
@@ -132,9 +130,7 @@ def light_totals(layer: LightLayer, sums: ZoneSums, reached: ZoneSums | None = N
     )
 
 
-def _rest(
-    cells: NDArray[np.float64], valid: NDArray[np.float64], masked: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _rest(cells: NDArray[np.float64], valid: NDArray[np.float64], masked: NDArray[np.float64]) -> NDArray[np.float64]:
     # Three sums of the same shares in different orders: what is left of them below a billionth is rounding.
     rest = cells - valid - masked
     return np.where(rest > 1e-9 * np.maximum(cells, 1.0), rest, 0.0)

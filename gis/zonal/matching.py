@@ -1,4 +1,4 @@
-"""Cells of one grid matched to cells of another: where people live, is there a light reading?
+"""Cells of one grid matched to cells of another: who lives where there is a light reading.
 
 In: a population raster, a light raster on any other grid, zones. Out: per zone, the population that lives in valid
 light cells. People are spread evenly over their cell. A population cell larger than a light cell is first cut into
@@ -129,7 +129,7 @@ def lit_strip(task: LitTask) -> NDArray[np.float64]:
     bounds = bounds_from_rules(task.population_rules, values.dtype)
     good = is_data(values, task.population_rules) & (values >= max(bounds.low, bounds.floor))
     persons = np.where(good, values, 0).astype(np.float64)
-    return np.bincount(m.zone[lit], weights=m.share[lit] * persons, minlength=task.n_zones)
+    return np.bincount(m.zone[lit], m.share[lit] * persons, task.n_zones).astype(np.float64)
 
 
 def _is_lit(task: LitTask) -> NDArray[np.bool_]:

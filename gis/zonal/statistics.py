@@ -148,7 +148,8 @@ def zonal_stats(
 def _refuse_arrays(raster: Any) -> None:
     if hasattr(raster, "dims") or isinstance(raster, np.ndarray):
         raise NotBuilt(
-            "arrays as raster input are not built yet", mend="write a GeoTIFF (rioxarray: .rio.to_raster) and give its path"
+            "arrays as raster input are not built yet",
+            mend="write a GeoTIFF (rioxarray: .rio.to_raster) and give its path",
         )
 
 
@@ -197,4 +198,3 @@ def _statistic(stat: str, sums: ZoneSums, measure: Measure) -> Floats:
             "lit_fraction": profile[:, LIT_CELLS] / profile[:, COUNT],
         }[stat]
         return np.where(some, values, np.nan)
-
