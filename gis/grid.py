@@ -142,7 +142,7 @@ class Grid:
         Projected: at cell centres, by cubic interpolation from a mesh of every 12th cell or every 12 km; error below
         1e-9 over China (test_mesh_interpolation_*), up to 1e-5 within 100 km of a pole. Outside the projection's
         domain, and in a cell whose centre PROJ takes for a pole, the weight is 0. A map called equal-area may be so on
-        a sphere only: on ESRI:54009 (Mollweide) a square kilometre of map is 0.993 km2 at the equator and 1.007 at a pole.
+        a sphere only: a square kilometre of ESRI:54009 (Mollweide) is 0.993 km2 at the equator and 1.007 at a pole.
         """
         if measure not in MEASURES:
             raise OptionInvalid(f"no measure {measure!r}", mend=f"one of {', '.join(MEASURES)}")
@@ -174,7 +174,8 @@ class Grid:
         # its weight has the same bits in whatever rows are asked for.
         node_rows = np.arange(row0 // step - 1, (row1 - 1) // step + 3)
         node_cols = np.arange(-1, (nx - 1) // step + 3)
-        mesh = self._areas_at(measure, node_rows[:, None] * step, node_cols * step)
+        # Logarithms, so that a weight stays positive where k**2 runs away, towards the south pole.
+        mesh = np.log(self._areas_at(measure, node_rows[:, None] * step, node_cols * step))
         row_block, col_block = rows // step - row0 // step, cols // step
         by_row, by_col = _lagrange(rows % step / step), _lagrange(cols % step / step)
         along, out = np.zeros((node_rows.size, nx)), np.zeros((rows.size, nx))
@@ -182,6 +183,7 @@ class Grid:
             along += by_col[k] * mesh[:, col_block + k]
         for k in range(4):
             out += by_row[k][:, None] * along[row_block + k]
+        np.exp(out, out=out)
         known = np.isfinite(mesh)
         if known.all():
             return out

@@ -32,7 +32,7 @@ class Column:
     name: str
     """Lower case, unit at the end where there is one."""
     dtype: Dtype
-    """Arrow type; a missing value is null in ``string`` and ``bool``, NaN in ``float64``, never a sentinel."""
+    """Arrow type; a missing value is null in the file (NaN in pandas for ``float64``), never a sentinel."""
     unit: str
     """Unit in words or symbols; ``""`` for codes, names and flags; ``1`` for ratios."""
     label: str

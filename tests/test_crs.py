@@ -53,7 +53,7 @@ ESRI_PRJ = (  # what ArcGIS writes into a .prj
 )
 
 
-# --- reading a CRS -----------------------------------------------------------------------------------------------
+# --- reading a CRS --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("value", ["EPSG:102027", "epsg:102027", 102027, " EPSG:102027 "])
@@ -119,7 +119,7 @@ def test_a_crs_is_named_by_its_authority(value, name):
     assert crs_name(value) == name
 
 
-# --- the one equality check ----------------------------------------------------------------------------------------
+# --- the one equality check -----------------------------------------------------------------------------------------
 
 SAME = {
     "axis order": ("EPSG:4326", "OGC:CRS84"),
@@ -206,7 +206,7 @@ def test_areas_between_parallels_add_up_to_the_earth():
     assert authalic_q(0.0) == 0
 
 
-# --- true area per unit of map area -----------------------------------------------------------------------------------
+# --- true area per unit of map area ---------------------------------------------------------------------------------
 
 PROJECTED = ["ESRI:102025", "ESRI:102027", "ESRI:102026", "EPSG:32649", "EPSG:6933", "ESRI:54008", "EPSG:3395",
              "EPSG:21413", "EPSG:2230"]  # fmt: skip
@@ -305,7 +305,7 @@ def test_area_density_refuses_what_is_no_map(crs):
         area_density(crs_from(crs), [0.0], [0.0])
 
 
-# --- densified transforms ---------------------------------------------------------------------------------------------
+# --- densified transforms -------------------------------------------------------------------------------------------
 
 
 @given(st.floats(75, 130), st.floats(5, 50), st.floats(-20, 20), st.floats(-12, 12))

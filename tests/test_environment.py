@@ -44,8 +44,10 @@ def split(environment: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def everything(project: dict[str, Any]) -> dict[str, str]:
+    """What all extras together install; an extra that names another extra of ours adds nothing."""
     extras = project["optional-dependencies"]
-    return bounds(project["dependencies"] + extras["estimate"] + extras["test"])
+    listed = project["dependencies"] + extras["estimate"] + extras["test"]
+    return bounds([text for text in listed if Requirement(text).name != project["name"]])
 
 
 def test_conda_and_pip_environments_hold_the_same_names_and_bounds(project, environment):

@@ -212,8 +212,8 @@ class _readable:
             return
         from shapely.errors import ShapelyError
 
-        # pyogrio raises RuntimeError's children, IndexError on a cut FlatGeobuf, shapely's on rings that do not close.
-        if isinstance(error, (RuntimeError, ValueError, IndexError, OSError, ShapelyError)):
+        # pyogrio raises RuntimeError's children, IndexError on a cut FlatGeobuf, shapely its own on open rings.
+        if isinstance(error, (RuntimeError, ValueError, LookupError, TypeError, OSError, ShapelyError)):
             if isinstance(error, (BoundaryInvalid, BoundaryUnreadable)):
                 return
             reason = " ".join(str(error).split())[:300]

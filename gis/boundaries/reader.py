@@ -153,7 +153,7 @@ def read_zones(
     geometry, repairs = repair(geometry, codes, where, where=path)
     if repairs:
         worst = max(r.change_share for r in repairs)
-        notes = (*notes, f"{len(repairs)} invalid polygons mended, area changed by at most {worst:.2%}")
+        notes = (*notes, f"{len(repairs)} invalid polygons mended, area changed by at most {worst:.1g} of it")
     for note in notes:
         warnings.warn(note, stacklevel=2)
     return Zones(tuple(codes), geometry, where)

@@ -1,6 +1,6 @@
 """What a run says at its end: totals, coverage, flags, every unit without a level and why, and where everything is.
 
-In: tables of ``gis.tables`` as DataFrames and the small frames of ``gis.indicators.national``. Out: text, on a
+In: tables of ``gis.tables`` as DataFrames and the small frames of ``gis.indicators.summary``. Out: text, on a
 ``rich`` console or as a string for ``out/summary.txt``; plain where the console is not a terminal.
 """
 
@@ -68,10 +68,10 @@ def print_summary(
     notes : iterable of str
         One line each: policies used, warnings that leave the numbers standing.
     without_level : DataFrame or records, optional
-        ``gis.indicators.national.units_without_level``: ``code``, ``name``, ``first_year``, ``last_year``, ``reason``
+        ``gis.indicators.summary.units_without_level``: ``code``, ``name``, ``first_year``, ``last_year``, ``reason``
         (or ``unit_code``, ``unit_name``, ``years``, ``reason``), with a column ``layer`` where it mixes layers.
     jumps, rank_agreement : DataFrame or records, optional
-        ``gis.indicators.national.year_on_year_jumps`` and ``rank_agreement``; any columns, shown as they are.
+        ``gis.indicators.summary.year_on_year_jumps`` and ``rank_agreement``; any columns, shown as they are.
     paths : mapping, optional
         What -> where it is.
     """

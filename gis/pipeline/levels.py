@@ -60,6 +60,18 @@ class _Runner:
         return run
 
 
+@dataclass(frozen=True, slots=True)
+class _Masks:
+    """Cells of one light grid to take out."""
+
+    flares: StripMask | None
+    """Cells of gas flares."""
+    water: StripMask | None
+    """Cells outside the land mask."""
+    both: StripMask | None
+    """Either."""
+
+
 class _Levels:
     """One run's intermediate results; each is made once and kept while the run lasts."""
 
@@ -68,7 +80,7 @@ class _Levels:
         self.runner = _Runner(threads or inputs.config.compute.threads, report)
         self._light_layers: list[tuple[Grid, dict[str, LightLayer]]] = []
         self._population_layers: list[tuple[Grid, dict[str, Coverage]]] = []
-        self._masks: list[tuple[Grid, StripMask | None, StripMask | None]] = []
+        self._masks: list[tuple[Grid, _Masks]] = []
         self._matches: dict[tuple[int, int, str], list[Match]] = {}
         self.light: dict[tuple[int, str], LightTotals] = {}
         self.population: dict[tuple[int, str], ZoneSums] = {}
@@ -81,7 +93,7 @@ class _Levels:
                 return layers
         from gis.zonal.masks import coast_extender
 
-        flares, _ = self.masks(grid)
+        flares = self.masks(grid).flares
         buffer_km = self.inputs.config.lights.masks.coast_buffer_km
         reach = coast_extender(buffer_km) if buffer_km else None
         run = self.runner.step("coverage of the light grid")
@@ -101,11 +113,10 @@ class _Levels:
         self._population_layers.append((grid, layers))
         return layers
 
-    def masks(self, grid: Grid) -> tuple[StripMask | None, StripMask | None]:
-        """(flares alone, flares and water together): cells of a light grid to take out."""
-        for kept, flares, both in self._masks:
+    def masks(self, grid: Grid) -> _Masks:
+        for kept, made in self._masks:
             if kept.same_place(grid):
-                return flares, both
+                return made
         from gis.zonal.masks import buffer_points, either, polygon_mask
 
         masks = self.inputs.config.lights.masks
@@ -117,9 +128,9 @@ class _Levels:
         if masks.water:
             geometry, crs = self._vector(masks.water, "lights.masks.water")
             water_mask = polygon_mask(grid, geometry, crs, inside=False)
-        both = either([m for m in (flare_mask, water_mask) if m is not None])
-        self._masks.append((grid, flare_mask, both))
-        return flare_mask, both
+        made = _Masks(flare_mask, water_mask, either([m for m in (flare_mask, water_mask) if m is not None]))
+        self._masks.append((grid, made))
+        return made
 
     def _vector(self, relative: str, key: str) -> tuple[NDArray[Any], Any]:
         return vector_geometry(self.inputs.workspace, relative, key)
@@ -157,7 +168,7 @@ class _Levels:
 
     def _light_jobs(self, file: SeriesFile) -> list[Job]:
         layers = self.light_layers(file.info.grid)
-        rules, mask = self.inputs.light_rules(file), self.masks(file.info.grid)[1]
+        rules, mask = self.inputs.light_rules(file), self.masks(file.info.grid).both
         direct = Job(
             file.info,
             rules,
@@ -205,13 +216,10 @@ class _Levels:
         if not dark.any():
             return persons
         found = self._matched(people, light, name, dark)
-        tasks = [
-            LitTask(
-                match, people.info, inputs.population_rules(people), light.info, inputs.light_rules(light),
-                self.masks(light.info.grid)[1], len(persons),
-            )
-            for match in found
-        ]  # fmt: skip
+        # People under a flare mask leave the denominator with it: they do not count as unlit (METHOD 2 rule 5).
+        water = self.masks(light.info.grid).water
+        rules = inputs.population_rules(people), inputs.light_rules(light)
+        tasks = [LitTask(m, people.info, rules[0], light.info, rules[1], water, len(persons)) for m in found]
         parts = self.runner.step("people under valid light")(lit_strip, tasks)
         return np.where(dark, np.minimum(add_strips(parts, len(persons)), persons), persons)
 

@@ -157,7 +157,7 @@ def _write(inputs: Inputs, tables: LevelTables, cities: pd.DataFrame, report: Re
     )
     made = [lineage.relative(p) for p in paths.values()]
     wrote("map", path, None, made, ["export"])
-    summary = _summary(inputs, tables, pairs_info)
+    summary = _summary(inputs, tables, cities, pairs_info)
     paths["summary"], paths["lineage"] = out / "summary.txt", out / "lineage.json"
     summary["paths"] = {what: lineage.relative(p) for what, p in paths.items()}
     with atomic_path(paths["summary"]) as temporary:
@@ -177,7 +177,12 @@ def _panels(inputs: Inputs, tables: LevelTables, cities: pd.DataFrame) -> list[t
                 mend="add [boundaries.district], or set panel.districts = false",
             )
         panels.append(("district", tables.by_layer["district"]))
-    return panels
+    return [(name, frame) for name, frame in panels if _has_pairs(name, frame)]
+
+
+def _has_pairs(name: str, frame: pd.DataFrame) -> bool:
+    """A pair takes two units, and an order takes last year's levels."""
+    return frame[f"{name}_code"].nunique() > 1 and frame["year"].nunique() > 1
 
 
 def _write_pairs(
@@ -264,7 +269,9 @@ def _lineage(inputs: Inputs) -> Lineage:
     return lineage
 
 
-def _summary(inputs: Inputs, tables: LevelTables, pairs_info: dict[str, Any]) -> dict[str, Any]:
+def _summary(
+    inputs: Inputs, tables: LevelTables, cities: pd.DataFrame, pairs_info: dict[str, Any]
+) -> dict[str, Any]:
     import pandas as pd
 
     from gis.indicators import rank_agreement, units_without_level, year_on_year_jumps
@@ -279,8 +286,10 @@ def _summary(inputs: Inputs, tables: LevelTables, pairs_info: dict[str, Any]) ->
     apart = not_cities(inputs)
     if apart and inputs.config.panel.cities is None:
         notes.append(f"pairs: {len(apart)} units are no cities by their code and form no pairs: {', '.join(apart)}")
-    if len(inputs.years) > 1:
-        shares = orientation_shares(tables.by_layer["city"])
+    if not _has_pairs("city", cities):
+        notes.append("pairs: there are none; they take two cities and two years")
+    else:
+        shares = orientation_shares(cities, tie=inputs.config.panel.tie)
         for row in shares.to_dict("records"):
             if row["n_pair_years"]:
                 share = f"{row['share_differ']:.2%}"

@@ -5,6 +5,7 @@ In: polygons or points, a grid, a coverage. Out: strip masks (cells to treat as 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -138,26 +139,43 @@ def _extended(coverage: Coverage, zones: Zones, buffer_km: float) -> Coverage:
     to_plane = transformer(grid.crs, plane)
     to_lat = transformer(plane, crs_from("EPSG:4326"))
     t = grid.transform
-    reach = 1.05 * buffer_km * 1000  # k < 1.3 wherever the plane is used; distances are checked below
+    farthest = 1.3 * buffer_km * 1000  # k < 1.3 wherever the plane is used; the true distance is checked below
     added: list[tuple[Any, ...]] = []
     for strip in range(grid.n_strips):
         row0, row1 = grid.strip_rows(strip)
         rest = 1.0 - strip_shares(coverage, row0, row1)
-        rows, cols = np.nonzero(rest > 1e-9)
+        rows, cols = np.nonzero((rest > 1e-9) & _near_zones(coverage, row0, row1, buffer_km))
         if not rows.size:
             continue
         x, y = to_plane.transform(t.c + (cols + 0.5) * t.a, t.f + (rows + row0 + 0.5) * t.e)
         good = np.isfinite(x) & np.isfinite(y)
         rows, cols, x, y = rows[good], cols[good], np.asarray(x)[good], np.asarray(y)[good]
         points = shapely.points(x, y)
-        (i, zone), distance = tree.query_nearest(
-            points, max_distance=1.3 * reach, return_distance=True, all_matches=False
-        )
+        (i, zone), distance = tree.query_nearest(points, max_distance=farthest, return_distance=True, all_matches=False)
         k = lambert_scale(to_lat.transform(x[i], y[i])[1])
         near = distance / k <= buffer_km * 1000
         i, zone = i[near], zone[near]
         added.append((rows[i] + row0, cols[i], zone, rest[rows[i], cols[i]]))
     return _with_cells(coverage, added)
+
+
+def _near_zones(coverage: Coverage, row0: int, row1: int, buffer_km: float) -> NDArray[np.bool_]:
+    """(row1 - row0, nx) bool: cells that may lie within the buffer, from the cells that zones cover; none is missed."""
+    from scipy.ndimage import maximum_filter
+
+    grid = coverage.grid
+    area = float(grid.cell_areas_km2("true", row0, row1).min())
+    if area <= 0:  # beyond a pole or the projection's domain: look everywhere
+        return np.ones((row1 - row0, grid.shape[1]), bool)
+    # A degree of latitude is at least 110.5 km; a projected cell is square enough for half its side to be safe.
+    degree = math.degrees(grid.crs.axis_info[0].unit_conversion_factor)
+    height = -grid.transform.e * degree * 110.5 if grid.is_geographic else math.sqrt(area) / 2
+    width = area / (-grid.transform.e * degree * 111.7) if grid.is_geographic else height
+    n_rows, n_cols = math.ceil(buffer_km / height) + 1, math.ceil(buffer_km / width) + 1
+    first, last = max(row0 - n_rows, 0), min(row1 + n_rows, grid.shape[0])
+    covered = strip_shares(coverage, first, last) > 0
+    near = maximum_filter(covered, size=(2 * n_rows + 1, 2 * n_cols + 1), mode="constant", cval=False)
+    return np.asarray(near[row0 - first : row1 - first], bool)
 
 
 def _with_cells(coverage: Coverage, added: list[tuple[Any, ...]]) -> Coverage:
