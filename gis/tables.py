@@ -56,7 +56,7 @@ COLUMNS: dict[str, Column] = _columns(
     ("light_sum_true_dn_km2", "float64", "DN km2", "Light summed over the unit, cells weighed by ellipsoidal area"),
     ("light_sum_cells_dn", "float64", "DN cell", "Light summed over the unit, every cell weighing 1"),
     ("pop_persons", "float64", "persons", "Population summed over the unit on its native grid"),
-    ("pop_years", "string", "", "Years of the population rasters behind the row (2000, or 2000+2005 if interpolated)"),
+    ("pop_years", "string", "", "Years of the population rasters behind the row: 2000, or 2000+2005"),
     ("level", "float64", "DN km2/person", "Light per person in the configured measure (column measure)"),
     ("measure", "string", "", "Measure of the column level: lambert, true or cells"),
     ("level_lambert", "float64", "DN km2/person", "Light per person, cells weighed by area in ESRI:102027"),
@@ -85,7 +85,7 @@ COLUMNS: dict[str, Column] = _columns(
     ("hi", "string", "", "More developed city of the pair by the level of the previous year"),
     ("lo", "string", "", "Less developed city of the pair by the level of the previous year"),
     ("bal", "float64", "1", "Level of lo over level of hi, both of the row's year; may exceed 1"),
-    ("switched", "bool", "", "Whether hi differs from the previous row's; null in the first row and after a gap"),
+    ("switched", "bool", "", "Whether hi differs from the previous row's; null at first and after a gap"),
     ("tie", "bool", "", "Whether last year's levels are equal to 1e-12; null where one is missing"),
     ("level_hi", "float64", "DN km2/person", "Level of hi in the row's year"),
     ("level_lo", "float64", "DN km2/person", "Level of lo in the row's year"),
@@ -100,6 +100,56 @@ COLUMNS: dict[str, Column] = _columns(
     ("n_units", "int32", "units", "Units of the layer"),
     ("n_levels", "int32", "units", "Units of the layer with a level"),
     ("is_synthetic", "bool", "", "Whether a raster behind the row was declared synthetic in workspace.toml"),
+    # estimates
+    ("model", "string", "", "Model of the estimation, by name"),
+    ("stage", "string", "", "main, first_stage, reduced_form or marginal"),
+    ("outcome", "string", "", "Column on the left of the regression"),
+    ("term", "string", "", "Regressor: a column, or columns joined by a colon for their product"),
+    ("role", "string", "", "exogenous, endogenous, instrument or marginal"),
+    ("coef", "float64", "", "Coefficient, in units of the outcome per unit of the term"),
+    ("se_pair", "float64", "", "Standard error, clustered by pair"),
+    ("p_pair", "float64", "1", "Two-sided p value, clustered by pair"),
+    ("ci_low_pair", "float64", "", "Lower end of the 95 % interval, clustered by pair"),
+    ("ci_high_pair", "float64", "", "Upper end of the 95 % interval, clustered by pair"),
+    ("se_city_two_way", "float64", "", "Standard error, clustered by first and second city"),
+    ("p_city_two_way", "float64", "1", "Two-sided p value, clustered by first and second city"),
+    ("ci_low_city_two_way", "float64", "", "Lower end of the 95 % interval, clustered by first and second city"),
+    ("ci_high_city_two_way", "float64", "", "Upper end of the 95 % interval, clustered by first and second city"),
+    ("se_dyadic", "float64", "", "Standard error, dyadic-robust"),
+    ("p_dyadic", "float64", "1", "Two-sided p value, dyadic-robust"),
+    ("ci_low_dyadic", "float64", "", "Lower end of the 95 % interval, dyadic-robust"),
+    ("ci_high_dyadic", "float64", "", "Upper end of the 95 % interval, dyadic-robust"),
+    ("title", "string", "", "Head of the column in a printed table"),
+    ("formula", "string", "", "Model as a formula"),
+    ("sample", "string", "", "Condition that rows had to meet; empty: none"),
+    ("n_obs", "int64", "rows", "Rows of the sample"),
+    ("n_pairs", "int64", "pairs", "Pairs in the sample"),
+    ("n_cities", "int64", "cities", "Cities in the sample"),
+    ("n_years", "int64", "years", "Years in the sample"),
+    ("n_singletons", "int64", "rows", "Rows dropped as alone in an effect, over all rounds"),
+    ("r2", "float64", "1", "1 - SSR/SST, effects included; of 2SLS no measure of fit"),
+    ("r2_within", "float64", "1", "1 - SSR/SST after the effects are taken out"),
+    ("kp_f_pair", "float64", "1", "Kleibergen-Paap rk Wald F, clustered by pair"),
+    ("effective_f_pair", "float64", "1", "Effective F (Montiel Olea and Pflueger), clustered by pair"),
+    ("anderson_rubin_pair", "string", "", "Anderson-Rubin 95 % set, clustered by pair"),
+    ("kp_f_city_two_way", "float64", "1", "Kleibergen-Paap rk Wald F, clustered by first and second city"),
+    ("effective_f_city_two_way", "float64", "1", "Effective F (Montiel Olea and Pflueger), clustered by first and second city"),
+    ("anderson_rubin_city_two_way", "string", "", "Anderson-Rubin 95 % set, clustered by first and second city"),
+    ("kp_f_dyadic", "float64", "1", "Kleibergen-Paap rk Wald F, dyadic-robust"),
+    ("effective_f_dyadic", "float64", "1", "Effective F (Montiel Olea and Pflueger), dyadic-robust"),
+    ("anderson_rubin_dyadic", "string", "", "Anderson-Rubin 95 % set, dyadic-robust"),
+    ("f_thresholds", "string", "", "Thresholds for the first-stage F, by name"),
+    ("hansen_j", "float64", "1", "Hansen J of two-step GMM, clustered by pair"),
+    ("hansen_p", "float64", "1", "p value of Hansen J"),
+    ("rules", "string", "", "Small-sample rules and numbers of clusters"),
+    ("library", "string", "", "Library that computed the coefficients"),
+    ("notes", "string", "", "What was left out or is to be known"),
+    ("step_no", "int32", "", "Step of the row waterfall, from 0"),
+    ("step", "string", "", "Why rows go"),
+    ("n_dropped", "int64", "rows", "Rows that go at this step"),
+    ("n_left", "int64", "rows", "Rows left after this step"),
+    ("variant", "string", "", "Variant of the data or the model"),
+    ("draw", "int64", "", "Draw of the bootstrap, from 0"),
 )
 
 
@@ -169,7 +219,50 @@ NATIONAL_YEAR = Table(
     ),
 )  # fmt: skip
 
-TABLES: dict[str, Table] = {t.name: t for t in (CITY_YEAR, DISTRICT_YEAR, PAIR_YEAR, NATIONAL_YEAR)}
+_BY_CLUSTERING = ("pair", "city_two_way", "dyadic")
+
+ESTIMATE = Table(
+    "estimate",
+    "Coefficients of every model with standard errors by pair, by both cities and dyadic-robust.",
+    ("model", "stage", "outcome", "term"),
+    (
+        "model", "stage", "outcome", "term", "role", "coef",
+        *(f"{name}_{c}" for c in _BY_CLUSTERING for name in ("se", "p", "ci_low", "ci_high")),
+    ),
+)  # fmt: skip
+ESTIMATE_MODEL = Table(
+    "estimate_model",
+    "Every model: sample, fit, strength of its instruments, rules.",
+    ("model",),
+    (
+        "model", "title", "formula", "sample", "n_obs", "n_pairs", "n_cities", "n_years", "n_singletons", "r2",
+        "r2_within", *(f"{name}_{c}" for c in _BY_CLUSTERING for name in ("kp_f", "effective_f", "anderson_rubin")),
+        "f_thresholds", "hansen_j", "hansen_p", "rules", "library", "notes",
+    ),
+)  # fmt: skip
+ESTIMATE_ROWS = Table(
+    "estimate_rows",
+    "From all rows of the panel to the sample of every model, one reason at a time.",
+    ("model", "step_no"),
+    ("model", "step_no", "step", "n_dropped", "n_left"),
+)
+ESTIMATE_CURVE = Table(
+    "estimate_curve",
+    "One coefficient under every variant of the data or the model.",
+    ("variant", "model", "term"),
+    (
+        "variant", "model", "term", "coef",
+        *(f"{name}_{c}" for c in _BY_CLUSTERING for name in ("se", "p", "ci_low", "ci_high")),
+        "n_obs", "n_pairs", "kp_f_pair", "notes",
+    ),
+)  # fmt: skip
+
+TABLES: dict[str, Table] = {
+    t.name: t
+    for t in (
+        CITY_YEAR, DISTRICT_YEAR, PAIR_YEAR, NATIONAL_YEAR, ESTIMATE, ESTIMATE_MODEL, ESTIMATE_ROWS, ESTIMATE_CURVE,
+    )
+}  # fmt: skip
 
 
 def check(table: Table, frame: pd.DataFrame, *, where: object = None) -> pd.DataFrame:
@@ -209,13 +302,16 @@ def check(table: Table, frame: pd.DataFrame, *, where: object = None) -> pd.Data
 
 
 def arrow_from_frame(table: Table, frame: pd.DataFrame, *, where: object = None) -> pa.Table:
-    """Convert a checked DataFrame to Arrow under the table's schema."""
+    """Check a DataFrame and convert it to Arrow under the table's schema; see `check` for the errors."""
     import pyarrow as pa
 
     checked = check(table, frame, where=where)
+    # Arrow cuts 0.5 to 0 where a column of Python objects is to hold integers; as float64 it is refused.
+    objects = [n for n in table.columns if COLUMNS[n].dtype.startswith("int") and checked[n].dtype == object]
+    checked = checked.assign(**{n: checked[n].infer_objects() for n in objects})
     try:
         return pa.Table.from_pandas(checked, schema=table.arrow_schema(), preserve_index=False)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
         raise TableInvalid(
             f"table {table.name}: {error}", where=where, mend="bring the column to its dtype in gis/tables.py"
         ) from error

@@ -89,9 +89,12 @@ def test_the_sentence_is_not_taken_for_an_error_number(child):
 
 
 def test_the_cause_is_kept():
-    with pytest.raises(errors.WriteFailed, match="mend:  free some space") as caught:
+    def fail():
         try:
             raise OSError(28, "No space left on device")
         except OSError as error:
             raise errors.WriteFailed("could not finish", where="a.tif", mend="free some space") from error
+
+    with pytest.raises(errors.WriteFailed, match="mend:  free some space") as caught:
+        fail()
     assert caught.value.__cause__.errno == 28

@@ -62,7 +62,7 @@ def only(folder):
     return sorted(os.listdir(folder))
 
 
-# --- what is written down ---------------------------------------------------------------------------------------------
+# --- what is written down -------------------------------------------------------------------------------------------
 
 
 @ALL_TABLES
@@ -105,7 +105,7 @@ def test_unit_and_label_reach_the_parquet_file(table, tmp_path):
     assert json.loads(schema.metadata[b"lightpanel"]) == {"城市": ["北京"]}
 
 
-# --- checks -------------------------------------------------------------------------------------------------------------
+# --- checks ---------------------------------------------------------------------------------------------------------
 
 
 def test_columns_come_in_the_tables_order():
@@ -167,7 +167,7 @@ def test_a_value_of_the_wrong_kind_is_refused(column, value, tmp_path):
     assert only(tmp_path) == []
 
 
-# --- there and back -----------------------------------------------------------------------------------------------------
+# --- there and back -------------------------------------------------------------------------------------------------
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -221,7 +221,7 @@ def test_a_truncated_file_is_refused(tmp_path, n_bytes):
         read_table(PAIR_YEAR, path)
 
 
-# --- whole or not at all ---------------------------------------------------------------------------------------------------
+# --- whole or not at all --------------------------------------------------------------------------------------------
 
 
 def test_success_replaces_and_leaves_nothing_else(tmp_path):

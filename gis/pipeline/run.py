@@ -269,9 +269,7 @@ def _lineage(inputs: Inputs) -> Lineage:
     return lineage
 
 
-def _summary(
-    inputs: Inputs, tables: LevelTables, cities: pd.DataFrame, pairs_info: dict[str, Any]
-) -> dict[str, Any]:
+def _summary(inputs: Inputs, tables: LevelTables, cities: pd.DataFrame, pairs_info: dict[str, Any]) -> dict[str, Any]:
     import pandas as pd
 
     from gis.indicators import rank_agreement, units_without_level, year_on_year_jumps

@@ -135,7 +135,7 @@ def _extended(coverage: Coverage, zones: Zones, buffer_km: float) -> Coverage:
 
     plane, grid = crs_from(ASIA_NORTH_LAMBERT), coverage.grid
     shapes = transform_geometry(zones.geometry, zones.crs, plane)
-    tree = shapely.STRtree(shapes)
+    edges, owner = _edges(shapes)
     to_plane = transformer(grid.crs, plane)
     to_lat = transformer(plane, crs_from("EPSG:4326"))
     t = grid.transform
@@ -150,13 +150,40 @@ def _extended(coverage: Coverage, zones: Zones, buffer_km: float) -> Coverage:
         x, y = to_plane.transform(t.c + (cols + 0.5) * t.a, t.f + (rows + row0 + 0.5) * t.e)
         good = np.isfinite(x) & np.isfinite(y)
         rows, cols, x, y = rows[good], cols[good], np.asarray(x)[good], np.asarray(y)[good]
-        points = shapely.points(x, y)
-        (i, zone), distance = tree.query_nearest(points, max_distance=farthest, return_distance=True, all_matches=False)
+        i, zone, distance = _nearest_zone(shapely.points(x, y), shapes, edges, owner, farthest)
         k = lambert_scale(to_lat.transform(x[i], y[i])[1])
         near = distance / k <= buffer_km * 1000
         i, zone = i[near], zone[near]
         added.append((rows[i] + row0, cols[i], zone, rest[rows[i], cols[i]]))
     return _with_cells(coverage, added)
+
+
+def _edges(shapes: NDArray[Any]) -> tuple[Any, NDArray[np.intp]]:
+    """Every edge of the zones in a search tree, and the zone of each: far quicker to search than whole polygons."""
+    import shapely
+
+    rings, zone = shapely.get_rings(shapes, return_index=True)
+    xy, ring = shapely.get_coordinates(rings, return_index=True)
+    first = np.flatnonzero(ring[1:] == ring[:-1])
+    lines = shapely.linestrings(np.stack([xy[first], xy[first + 1]], axis=1))
+    return shapely.STRtree(lines), zone[ring[first]]
+
+
+def _nearest_zone(
+    points: NDArray[Any], shapes: NDArray[Any], edges: Any, owner: NDArray[np.intp], farthest: float
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+    """(point, zone, distance) of the points within ``farthest`` [m] of a zone; 0 inside one, the first of several."""
+    import shapely
+
+    zone = np.full(points.size, -1)
+    distance = np.zeros(points.size)
+    inside = shapely.STRtree(points).query(shapes, predicate="contains")
+    zone[inside[1][::-1]] = inside[0][::-1]
+    out = np.flatnonzero(zone < 0)
+    (k, edge), far = edges.query_nearest(points[out], max_distance=farthest, return_distance=True, all_matches=False)
+    zone[out[k]], distance[out[k]] = owner[edge], far
+    found = np.flatnonzero(zone >= 0)
+    return found, zone[found], distance[found]
 
 
 def _near_zones(coverage: Coverage, row0: int, row1: int, buffer_km: float) -> NDArray[np.bool_]:

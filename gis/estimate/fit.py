@@ -1,0 +1,190 @@
+"""From a frame and a model to an `Estimate`: the one way through the package.
+
+In: a pair-year frame and models. Out: `Estimate` values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gis.estimate.design import Design, design_from_frame
+from gis.estimate.fixed_effects import Fit, fit_pyfixest, need_libraries
+from gis.estimate.inference import CLUSTERINGS, Clustering, counted_effects, n_clusters, standard_errors
+from gis.estimate.instrumental import fit_linearmodels, hansen_j
+from gis.estimate.models import Model
+from gis.estimate.results import Equation, Estimate, Marginal, Strength
+from gis.estimate.strength import (
+    anderson_rubin_set,
+    effective_f,
+    equation_covariance,
+    first_stages,
+    rank_f,
+    thresholds,
+)
+from gis.estimate.within import Within, within_from_design
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+PERCENTILES = (10, 50, 90)
+"""Of a moderator, where the effect of what it multiplies is reported (METHOD 6.5)."""
+
+FEW_CITIES = 30
+"""Below so many cities, intervals from clusters of cities cover less than they say (benchmarks/estimate.py)."""
+
+
+def estimate(frame: pd.DataFrame, model: Model) -> Estimate:
+    """Estimate one model on a pair panel.
+
+    Parameters
+    ----------
+    frame : one row per pair and year with ``pair_id``, ``year``, ``city_i``, ``city_j`` and the model's columns.
+
+    Returns
+    -------
+    Estimate
+        Coefficients with standard errors by pair, by both cities and dyadic; the sample's waterfall; for 2SLS the
+        first stages, the reduced form and the strength of the instruments.
+
+    Raises
+    ------
+    LibraryMissing
+        The extra ``estimate`` is not installed.
+    TableInvalid
+        The panel cannot carry the model: a column missing or not a number, no row left, one pair, no variation.
+    OptionInvalid
+        The model cannot be estimated: an instrument absorbed by the effects, not identified.
+
+    Examples
+    --------
+    >>> from gis.estimate import estimate, model_from_formula
+    >>> model = model_from_formula("net", "bal ~ ln_dkf_net + hsr + ts + ipp | pair_id + year")
+    >>> estimate(panel, model).se("ln_dkf_net", "dyadic")  # doctest: +SKIP
+    """
+    need_libraries()
+    design = design_from_frame(frame, model)
+    within = within_from_design(design)
+    fit = fit_pyfixest(design, within) if len(within.endog_terms) < 2 else fit_linearmodels(design, within)
+    return _estimate(frame, design, within, fit)
+
+
+def estimate_all(frame: pd.DataFrame, models: Iterable[Model]) -> tuple[Estimate, ...]:
+    """Estimate several models on one panel, in order."""
+    return tuple(estimate(frame, model) for model in models)
+
+
+def _estimate(frame: pd.DataFrame, design: Design, within: Within, fit: Fit) -> Estimate:
+    degrees = {c: max(n_clusters(design, c) - 1, 0) for c in CLUSTERINGS}
+    main = _equation("main", design, within.terms, fit.coef, fit.covariances, degrees)
+    further, strength = _instrumental(design, within, degrees)
+    ssr, total = float(fit.residuals @ fit.residuals), design.y - design.y.mean()
+    return Estimate(
+        model=design.model,
+        main=main,
+        further=further,
+        strength=strength,
+        marginals=tuple(_marginals(design, main)),
+        n=design.n,
+        n_pairs=design.n_pairs,
+        n_cities=design.n_cities,
+        n_years=design.n_years,
+        n_singletons=design.n_singletons,
+        r2=1 - ssr / float(total @ total),
+        r2_within=1 - ssr / float(within.y @ within.y),
+        waterfall=design.waterfall,
+        notes=(*within.notes, *_notes(design, main)),
+        rules=_rules(design, len(within.terms), degrees),
+        library=fit.library,
+    )
+
+
+def _equation(
+    stage: str, design: Design, terms: tuple[str, ...], coef: Floats, covariances: dict[Clustering, Floats],
+    degrees: dict[Clustering, int], outcome: str = "",
+) -> Equation:  # fmt: skip
+    """Undo the scaling of the columns."""
+    left = design.scales[outcome] if outcome in design.scales else 1.0
+    factor = left / design.scale(terms)
+    return Equation(
+        stage,
+        outcome or design.model.outcome,
+        terms,
+        coef * factor,
+        {c: v * np.outer(factor, factor) for c, v in covariances.items()},
+        degrees,
+    )
+
+
+def _instrumental(
+    design: Design, within: Within, degrees: dict[Clustering, int]
+) -> tuple[tuple[Equation, ...], Strength | None]:
+    if not within.endog_terms:
+        return (), None
+    stages = first_stages(within)
+    equations = []
+    for k, outcome in enumerate((*within.endog_terms, design.model.outcome)):
+        stage = "first_stage" if k < len(within.endog_terms) else "reduced_form"
+        covariances = {c: equation_covariance(stages, within, design, k, c) for c in CLUSTERINGS}
+        equations.append(_equation(stage, design, stages.terms, stages.coef[:, k], covariances, degrees, outcome))
+    scale = design.scales[within.endog_terms[0]]
+    sets = {c: anderson_rubin_set(stages, within, design, c) for c in CLUSTERINGS}
+    return tuple(equations), Strength(
+        rank_f={c: rank_f(within, design, c) for c in CLUSTERINGS},
+        effective_f={c: effective_f(within, design, c) for c in CLUSTERINGS},
+        thresholds=thresholds(within.endog.shape[1], within.z.shape[1]),
+        anderson_rubin={
+            c: None if found is None else tuple((a / scale, b / scale) for a, b in found) for c, found in sets.items()
+        },
+        overid=hansen_j(design, within),
+    )
+
+
+def _marginals(design: Design, main: Equation) -> list[Marginal]:
+    """Effects of regressors that stand alone and in a product with one other column."""
+    found = []
+    for product in main.terms:
+        parts = product.split(":")
+        if len(parts) != 2:
+            continue
+        term, moderator = parts if parts[0] in main.terms else parts[::-1]
+        if term not in main.terms or moderator not in design.columns:
+            continue
+        a, b = main.at(term), main.at(product)
+        for percentile in PERCENTILES:
+            value = float(np.percentile(design.columns[moderator], percentile)) * design.scales[moderator]
+            weights = np.zeros(len(main.terms))
+            weights[a], weights[b] = 1.0, value
+            se = {
+                c: float(standard_errors(np.atleast_2d(weights @ main.covariances[c] @ weights))[0])
+                for c in CLUSTERINGS
+            }
+            effect = float(weights @ main.coef)
+            found.append(Marginal(term, moderator, percentile, value, effect, se))
+    return found
+
+
+def _notes(design: Design, main: Equation) -> list[str]:
+    notes = []
+    if design.n_cities < FEW_CITIES:
+        notes.append(
+            f"{design.n_cities} cities: intervals by city_two_way and dyadic cover less than they say with so few"
+        )
+    for clustering in CLUSTERINGS:
+        unknown = [t for t, se in zip(main.terms, main.se(clustering), strict=True) if np.isnan(se)]
+        if unknown:
+            notes.append(f"no {clustering} standard error for {', '.join(unknown)}: its variance is not positive")
+    return notes
+
+
+def _rules(design: Design, k: int, degrees: dict[Clustering, int]) -> str:
+    clusters = ", ".join(f"{c} {g + 1}" for c, g in degrees.items())
+    return (
+        f"G/(G-1) * (N-1)/(N-K), K = {k} regressors + {counted_effects(design)} effects "
+        f"(effects nested in pairs are not counted); t with G-1; G: {clusters}"
+    )
