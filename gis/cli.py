@@ -204,7 +204,11 @@ def _run(folder: Path, threads: int | None, quiet: bool) -> RunResult:
 def _print_summary(result: RunResult) -> None:
     from gis.export.summary import print_summary
 
-    print_summary(_console(), **result.summary)
+    if result.summary:
+        print_summary(_console(), **result.summary)
+    else:
+        typer.echo(result.paths["summary"].read_text(encoding="utf-8"), nl=False)
+    typer.echo(result.reuse, err=True)
 
 
 def _console(stderr: bool = False) -> Any:

@@ -64,7 +64,8 @@ class Grid:
             )
         if t.b != 0 or t.d != 0:
             raise GridInvalid(
-                "the grid is rotated or sheared", mend="warp it to a north-up grid first: lightpanel reproject"
+                "the grid is rotated or sheared",
+                mend="warp it to a north-up grid first, for example: gdalwarp in.tif out.tif",
             )
         if not (t.a > 0 and t.e < 0 and all(math.isfinite(v) for v in t[:6])):
             raise GridInvalid(
@@ -242,6 +243,7 @@ class Zones:
     """One name per zone, in the source's own script; empty when the layer has none."""
     parents: tuple[str, ...] = ()
     """For districts: the code of the city each belongs to (``""`` for none)."""
+    _prints: tuple[str, ...] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         import shapely
@@ -289,11 +291,15 @@ class Zones:
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
-        """SHA-256 of each zone's code, WKB and CRS: what a cached result of one zone is keyed by."""
+        """SHA-256 of each zone's code, WKB and CRS: what a cached result of one zone is keyed by; computed once."""
         import shapely
 
-        crs = self.crs.to_wkt().encode()
-        return tuple(
-            hashlib.sha256(b"|".join((code.encode(), crs, wkb))).hexdigest()
-            for code, wkb in zip(self.codes, shapely.to_wkb(self.geometry), strict=True)
-        )
+        if self._prints is None:
+            crs = self.crs.to_wkt().encode()
+            prints = tuple(
+                hashlib.sha256(b"|".join((code.encode(), crs, wkb))).hexdigest()
+                for code, wkb in zip(self.codes, shapely.to_wkb(self.geometry), strict=True)
+            )
+            object.__setattr__(self, "_prints", prints)
+        assert self._prints is not None  # set above
+        return self._prints

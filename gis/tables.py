@@ -130,13 +130,13 @@ COLUMNS: dict[str, Column] = _columns(
     ("r2", "float64", "1", "1 - SSR/SST, effects included; of 2SLS no measure of fit"),
     ("r2_within", "float64", "1", "1 - SSR/SST after the effects are taken out"),
     ("kp_f_pair", "float64", "1", "Kleibergen-Paap rk Wald F, clustered by pair"),
-    ("effective_f_pair", "float64", "1", "Effective F (Montiel Olea and Pflueger), clustered by pair"),
+    ("effective_f_pair", "float64", "1", "Effective F (Olea-Pflueger), clustered by pair"),
     ("anderson_rubin_pair", "string", "", "Anderson-Rubin 95 % set, clustered by pair"),
     ("kp_f_city_two_way", "float64", "1", "Kleibergen-Paap rk Wald F, clustered by first and second city"),
-    ("effective_f_city_two_way", "float64", "1", "Effective F (Montiel Olea and Pflueger), clustered by first and second city"),
+    ("effective_f_city_two_way", "float64", "1", "Effective F (Olea-Pflueger), clustered by first and second city"),
     ("anderson_rubin_city_two_way", "string", "", "Anderson-Rubin 95 % set, clustered by first and second city"),
     ("kp_f_dyadic", "float64", "1", "Kleibergen-Paap rk Wald F, dyadic-robust"),
-    ("effective_f_dyadic", "float64", "1", "Effective F (Montiel Olea and Pflueger), dyadic-robust"),
+    ("effective_f_dyadic", "float64", "1", "Effective F (Olea-Pflueger), dyadic-robust"),
     ("anderson_rubin_dyadic", "string", "", "Anderson-Rubin 95 % set, dyadic-robust"),
     ("f_thresholds", "string", "", "Thresholds for the first-stage F, by name"),
     ("hansen_j", "float64", "1", "Hansen J of two-step GMM, clustered by pair"),
@@ -149,7 +149,79 @@ COLUMNS: dict[str, Column] = _columns(
     ("n_dropped", "int64", "rows", "Rows that go at this step"),
     ("n_left", "int64", "rows", "Rows left after this step"),
     ("variant", "string", "", "Variant of the data or the model"),
-    ("draw", "int64", "", "Draw of the bootstrap, from 0"),
+    # telegraph offices and the instrument
+    ("office_id", "string", "", "Telegraph office, as the user named it"),
+    ("office_name", "string", "", "Name as the sheet prints it"),
+    ("px", "float64", "px", "Column on the scan, from its left edge; NaN where map coordinates were given"),
+    ("py", "float64", "px", "Row on the scan, downward from its upper edge; NaN with map coordinates"),
+    ("lon", "float64", "degree", "Longitude that is used, WGS 84"),
+    ("lat", "float64", "degree", "Latitude that is used, WGS 84"),
+    ("sigma_km", "float64", "km", "Standard deviation of that position, per axis"),
+    ("position", "string", "", "Where the position comes from: scan, given or gazetteer"),
+    ("map_lon", "float64", "degree", "Longitude where the map shows it, WGS 84"),
+    ("map_lat", "float64", "degree", "Latitude where the map shows it, WGS 84"),
+    ("map_sigma_km", "float64", "km", "Standard deviation of the map's position, per axis"),
+    ("sigma_extra_km", "float64", "km", "Part of map_sigma_km that the digitiser gave, per axis"),
+    ("gazetteer_match", "string", "", "MATCHED, AMBIGUOUS, FAR or UNKNOWN; empty where no gazetteer was asked"),
+    ("gazetteer_id", "string", "", "Entry of the gazetteer nearest among those of that name"),
+    ("gazetteer_km", "float64", "km", "From the map's position to that entry"),
+    ("assign_flag", "string", "", "SNAPPED: nearest city; NOWHERE: no city is near; empty: inside its city"),
+    ("snap_km", "float64", "km", "Distance to the city it was given to: 0 inside, NaN for none"),
+    ("p_city", "float64", "1", "Probability that it stands in its city_code; NaN for none"),
+    ("p_nowhere", "float64", "1", "Probability that it stands in no city"),
+    ("p_office", "float64", "1", "Probability that the office stands in the city; adds up to 1 with p_nowhere"),
+    ("n_offices", "float64", "offices", "Telegraph offices in the city, each in one city"),
+    ("n_offices_expected", "float64", "offices", "Sum of the offices' probabilities for the city"),
+    ("n_offices_split", "float64", "offices", "Offices, shared equally by the cities near them; NaN if not asked for"),
+    ("draw", "int32", "", "Draw of the bootstrap, from 1"),
+    ("share_root", "float64", "1", "n_i / sqrt(S): the product of two cities' is their pair's share in the draw"),
+    ("office_share", "float64", "1", "Product of the pair's office counts over the sum of all pairs' products"),
+    ("national_net", "float64", "flows", "National net flow from hi to lo that the row's instrument uses"),
+    ("iv_hist_tel", "float64", "flows", "office_share times national_net times the scale of the instrument"),
+    ("phone_share", "float64", "1", "Product of the pair's telephones over the sum of all pairs' products"),
+    ("iv_1984_tel", "float64", "flows", "phone_share times the national net flow times the scale of the instrument"),
+    ("instrument", "string", "", "Column of pair_instrument: iv_hist_tel or iv_1984_tel"),
+    ("flow_year", "int32", "year", "Year of the flows behind the row's national net flow"),
+    ("n_pairs_net", "int32", "pairs", "Pairs with orientation and flows, behind the national net flow"),
+    ("dkf_htol_sum", "float64", "flows", "Sum over those pairs of the flow from hi to lo"),
+    ("dkf_ltoh_sum", "float64", "flows", "Sum over those pairs of the flow from lo to hi"),
+    ("statistic", "string", "", "What is counted or measured"),
+    ("value", "float64", "", "Its value"),
+    ("is_line_direct", "bool", "", "Whether a telegraph line joins offices of the two without one between"),
+    ("is_line_connected", "bool", "", "Whether some way along telegraph lines joins the two"),
+    ("line_km", "float64", "km", "Shortest way along the lines between offices of the two; NaN for none"),
+    # georeferencing
+    ("transform_model", "string", "", "Model from the scan to the ground, by name"),
+    ("rank_loo", "int32", "", "Rank by leave-one-out error, from 1"),
+    ("is_chosen", "bool", "", "Whether the outputs were made with this model"),
+    ("n_points_fitted", "int32", "points", "Control points the model was fitted to"),
+    ("n_parameters", "float64", "parameters", "Parameters of the model; the effective number of a smoothed spline"),
+    ("rmse_km", "float64", "km", "Root mean square residual: optimistic, 0 for an exact spline"),
+    ("sigma_axis_km", "float64", "km", "Unbiased standard deviation of residuals per axis; NaN if none is spare"),
+    ("loo_rmse_km", "float64", "km", "Root mean square error of points predicted from the others"),
+    ("loo_median_km", "float64", "km", "Median error of points predicted from the others"),
+    ("loo_p90_km", "float64", "km", "90th percentile of the error of points predicted from the others"),
+    ("block_rmse_km", "float64", "km", "Root mean square error with whole regions of points left out"),
+    ("n_points_check", "int32", "points", "Check points, which are never fitted"),
+    ("check_rmse_km", "float64", "km", "Root mean square error at the check points; NaN without any"),
+    ("n_outliers", "int32", "points", "Points above 3.5 sigma: reported, never dropped"),
+    ("map_parameters", "string", "", "Parameters that can be checked against the sheet, with standard errors"),
+    ("transform_notes", "string", "", "What to read beside the model's numbers"),
+    ("point_id", "string", "", "Control point, as its file names it"),
+    ("is_enabled", "bool", "", "Whether the control point is switched on"),
+    ("point_role", "string", "", "train: fitted; check: only measures the error"),
+    ("point_kind", "string", "", "city, coast or graticule"),
+    ("sigma_px", "float64", "px", "How well the point can be placed on the scan, per axis; NaN if unknown"),
+    ("residual_east_km", "float64", "km", "Fitted minus true position, east"),
+    ("residual_north_km", "float64", "km", "Fitted minus true position, north"),
+    ("residual_km", "float64", "km", "Distance of the fitted from the true position"),
+    ("loo_east_km", "float64", "km", "Predicted from the others minus true position, east; NaN if not fitted"),
+    ("loo_north_km", "float64", "km", "Predicted from the others minus true position, north; NaN if not fitted"),
+    ("loo_km", "float64", "km", "Distance of the position predicted from the others from the true one"),
+    ("leverage", "float64", "1", "Share of a point in its own fitted position"),
+    ("studentised", "float64", "1", "Residual over sigma sqrt(1 - leverage); above 3.5 an outlier"),
+    ("is_outlier", "bool", "", "Whether studentised is above 3.5; null if not fitted"),
+    ("point_note", "string", "", "What was doubtful about the control point"),
 )
 
 
@@ -257,10 +329,86 @@ ESTIMATE_CURVE = Table(
     ),
 )  # fmt: skip
 
+OFFICE = Table(
+    "office",
+    "Telegraph offices: where each stands, how surely, and in which city.",
+    ("office_id",),
+    (
+        "office_id", "office_name", "px", "py", "lon", "lat", "sigma_km", "position", "map_lon", "map_lat",
+        "map_sigma_km", "sigma_extra_km", "gazetteer_match", "gazetteer_id", "gazetteer_km", "city_code",
+        "assign_flag", "snap_km", "p_city", "p_nowhere",
+    ),
+)  # fmt: skip
+OFFICE_CITY = Table(
+    "office_city",
+    "Probability of every city in which an office may stand.",
+    ("office_id", "city_code"),
+    ("office_id", "city_code", "p_office"),
+)
+CITY_OFFICE = Table(
+    "city_office",
+    "Offices of every city, counted in three ways.",
+    ("city_code",),
+    ("city_code", "n_offices", "n_offices_expected", "n_offices_split"),
+)
+OFFICE_DRAW = Table(
+    "office_draw",
+    "Offices of every city in every draw of control points and positions.",
+    ("draw", "city_code"),
+    ("draw", "city_code", "n_offices", "share_root"),
+)
+PAIR_INSTRUMENT = Table(
+    "pair_instrument",
+    "The historical instruments of every pair and year, dated as the rows of pair_year.",
+    ("pair_id", "year"),
+    ("pair_id", "year", "office_share", "national_net", "iv_hist_tel", "phone_share", "iv_1984_tel"),
+)
+INSTRUMENT_YEAR = Table(
+    "instrument_year",
+    "National net flow behind the instrument, year by year, and the pairs it sums over.",
+    ("year",),
+    ("year", "flow_year", "national_net", "n_pairs_net", "dkf_htol_sum", "dkf_ltoh_sum"),
+)
+INSTRUMENT_DIAGNOSTICS = Table(
+    "instrument_diagnostics",
+    "What decides whether an instrument can work.",
+    ("instrument", "statistic"),
+    ("instrument", "statistic", "value"),
+)
+PAIR_LINE = Table(
+    "pair_line",
+    "Pairs of cities along the telegraph lines of the sheet.",
+    ("pair_id",),
+    ("pair_id", "city_i", "city_j", "is_line_direct", "is_line_connected", "line_km"),
+)
+
+GEOREFERENCE = Table(
+    "georeference",
+    "Models from the scan to the ground, ranked by the error of points that were left out.",
+    ("transform_model",),
+    (
+        "transform_model", "rank_loo", "is_chosen", "n_points_fitted", "n_parameters", "rmse_km", "sigma_axis_km",
+        "loo_rmse_km", "loo_median_km", "loo_p90_km", "block_rmse_km", "n_points_check", "check_rmse_km", "n_outliers",
+        "map_parameters", "transform_notes",
+    ),
+)  # fmt: skip
+CONTROL_POINT = Table(
+    "control_point",
+    "Control points with the residuals and leave-one-out errors of the chosen model.",
+    ("point_id",),
+    (
+        "point_id", "px", "py", "lon", "lat", "is_enabled", "point_role", "point_kind", "sigma_px",
+        "residual_east_km", "residual_north_km", "residual_km", "loo_east_km", "loo_north_km", "loo_km",
+        "leverage", "studentised", "is_outlier", "point_note",
+    ),
+)  # fmt: skip
+
 TABLES: dict[str, Table] = {
     t.name: t
     for t in (
         CITY_YEAR, DISTRICT_YEAR, PAIR_YEAR, NATIONAL_YEAR, ESTIMATE, ESTIMATE_MODEL, ESTIMATE_ROWS, ESTIMATE_CURVE,
+        OFFICE, OFFICE_CITY, CITY_OFFICE, OFFICE_DRAW, PAIR_INSTRUMENT, INSTRUMENT_YEAR, INSTRUMENT_DIAGNOSTICS,
+        PAIR_LINE,
     )
 }  # fmt: skip
 

@@ -195,6 +195,83 @@ class Compute(_Section):
     """Threads; default: one per core."""
 
 
+class Offices(_Section):
+    """``[instrument.offices]``: the digitised telegraph offices and how they are placed (METHOD 8.5, 8.6)."""
+
+    file: str
+    """CSV (``office_id, name`` and ``px, py``, or ``lon, lat``, or ``x, y``) or a vector file of points."""
+    layer: str | None = None
+    """Layer inside the file; needed when it has several."""
+    crs: str | None = None
+    """CRS of map coordinates, only where the file carries none."""
+    space: Literal["auto", "pixel", "map"] = "auto"
+    """What the coordinates are."""
+    control_points: str | None = None
+    """Control points of the scan: QGIS, ArcGIS, GDAL, IIIF or CSV."""
+    control_points_crs: str | None = None
+    """CRS of the control points, only where the file carries none."""
+    model: str = "auto"
+    """Transform; ``auto`` takes the one with the smallest leave-one-out error."""
+    sigma: Literal["global", "local"] = "global"
+    """Standard deviation: leave-one-out RMSE / sqrt(2) for all, or from the nearest 8 control points."""
+    sigma_km: Annotated[float, Field(ge=0)] | None = None
+    """Standard deviation per axis of offices in map coordinates without control points [km]."""
+    gazetteer: str | None = None
+    """Names of places with coordinates, CSV or Turtle: offices are matched by name."""
+    gazetteer_year: int | None = None
+    """Only entries of the gazetteer that stood in this year."""
+    lines: str | None = None
+    """Telegraph lines between offices: CSV ``office_a, office_b`` or a vector file of lines."""
+    lines_touch_km: Annotated[float, Field(gt=0)] = 5.0
+    """A polyline passes an office within this distance [km]."""
+    snap_sigmas: Annotated[float, Field(ge=0)] = 2.0
+    """An office outside every city goes to the nearest within so many sigma; 0: never."""
+    split_km: Annotated[float, Field(gt=0)] | None = None
+    """Cities within this distance of an office share it equally; needed for ``counts = "split"`` [km]."""
+    draws: Annotated[int, Field(ge=2000)] = 4000
+    """Draws behind a probability."""
+    bootstrap: Literal["none", "points", "positions", "both"] = "both"
+    """What the bootstrap draws: control points (refit), positions, or both."""
+    bootstrap_draws: Annotated[int, Field(ge=2)] = 200
+    """Draws of the bootstrap."""
+    seed: Annotated[int, Field(ge=0)] = 1907
+    """Seed of all draws."""
+
+
+class Telephones(_Section):
+    """``[instrument.telephones]``: the 1984 variant, from any table of counts by city."""
+
+    file: str
+    """CSV with a column ``city_code``."""
+    column: str = "telephones"
+    """Column of the counts; an empty cell is unknown, not 0."""
+
+
+class InstrumentSource(_Section):
+    """``[instrument]``: the historical instrument (METHOD 5)."""
+
+    flows: str
+    """Directed flows: CSV or Parquet with ``src, dst, year, n``."""
+    drop_unknown: bool = False
+    """Leave out flows of cities that are not in the panel, instead of refusing them."""
+    offices: Offices
+    telephones: Telephones | None = None
+    counts: Literal["hard", "expected", "split"] = "hard"
+    """How offices are counted (A6)."""
+    national: Literal["level", "sum_ln", "asinh", "ln1p"] = "level"
+    """National net flow in levels or logarithms (A2)."""
+    lag: Literal[0, 1, 2] = 1
+    """Years between a row and its national flow (A3)."""
+    leave_out: Literal["no", "loo", "loo_city"] = "no"
+    """What the national flow leaves out of a pair's own (A4)."""
+    denominator: Literal["all", "sample"] = "all"
+    """Pairs that the shares are of (A5)."""
+    zeros: Literal["keep", "plus1", "drop_zero"] = "keep"
+    """Pairs with a city without offices."""
+    iv_scale: Annotated[float, Field(gt=0)] = 1.0
+    """The instrument is multiplied by this."""
+
+
 class Config(_Section):
     """A whole ``workspace.toml``."""
 
@@ -206,6 +283,7 @@ class Config(_Section):
     panel: Panel = Panel()
     output: Output = Output()
     compute: Compute = Compute()
+    instrument: InstrumentSource | None = None
 
 
 @dataclass(frozen=True, slots=True)

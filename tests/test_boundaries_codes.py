@@ -114,6 +114,7 @@ def test_the_city_of_a_city_is_itself(code):
         ("469029", "direct", None),
         ("659012", "direct", None),
         ("629700", "special", None),
+        ("347101", "special", None),
         ("110000", "province", "110000"),
         ("110100", "city", "110000"),
         ("110101", "district", "110000"),

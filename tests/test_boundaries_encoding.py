@@ -157,6 +157,12 @@ def test_two_byte_names_in_doubt_are_called_chinese():
     assert detect(raw(doubtful, "gbk")) == "GB18030"
 
 
+def test_utf8_whose_bytes_are_also_chinese_in_gb_stays_utf8():
+    texts = ["岱山", "山海"]
+    assert all(t.encode().decode("gb2312") for t in texts)  # six bytes, three other characters
+    assert detect(raw(texts, "utf-8")) == "UTF-8"
+
+
 def _is_utf8(text: bytes) -> bool:
     try:
         text.decode("utf-8")

@@ -254,6 +254,13 @@ def test_a_missing_crs_of_projected_coordinates_is_not_called_wgs84(tmp_path):
         read(path)
 
 
+def test_a_crs_that_says_only_that_there_is_none_is_none(tmp_path):
+    path = tmp_path / "a.parquet"
+    frame(crs='LOCAL_CS["Undefined Cartesian SRS",UNIT["metre",1]]').to_parquet(path)
+    with pytest.raises(CrsMissing, match=r'boundaries\.city\.crs = "EPSG:4326"'):
+        read(path)
+
+
 def test_a_config_that_contradicts_the_file_is_refused(layer_file):
     path = layer_file(frame())
     with pytest.raises(CrsMismatch, match=r"leave boundaries\.city\.crs out"):
@@ -348,6 +355,11 @@ def test_two_columns_that_disagree_are_ambiguous_two_that_agree_are_not(layer_fi
     with pytest.raises(BoundaryInvalid, match=r'disagree(?s:.*)boundaries\.city\.columns\.code = "code"'):
         read(path)
     path = layer_file(frame(adcode=[float(c) for c in CODES]), "b.gpkg")
+    assert read(path).zones.codes == tuple(CODES)
+
+
+def test_a_column_of_the_usual_name_without_codes_is_passed_over(layer_file):
+    path = layer_file(frame(codes=["a1", "b2", "c3"], id=CODES))
     assert read(path).zones.codes == tuple(CODES)
 
 
@@ -450,12 +462,14 @@ def test_districts_given_as_cities_are_refused(layer_file):
 
 
 def test_units_that_are_no_cities_stay_and_are_named(layer_file):
-    layer = read(layer_file(frame(codes=["419001", "629700", "340000"])))
-    assert len(layer.zones) == 3
+    codes = ["419001", "629700", "340000", "981200"]
+    layer = read(layer_file(frame(codes=codes, names=codes, shapes=[*SHAPES, shapely.box(5, 30, 6, 31)])))
+    assert layer.zones.codes == tuple(codes)
     for code, what in (
         ("419001", "belong to no city"),
         ("629700", "outside the ranges"),
         ("340000", "whole provinces"),
+        ("981200", "GB/T 2260 does not have"),
     ):
         assert any(code in note and what in note for note in layer.notes)
 
@@ -470,6 +484,19 @@ def test_the_city_of_a_district_is_the_layers_own_where_it_says_so(layer_file):
     moved = read(layer_file(frame(codes=["340104", "340203", "341202"], parent=["340200"] * 3), "m.gpkg"), "district")
     assert moved.zones.parents == ("340200",) * 3
     assert any("340104 (340200, by its code 340100)" in note for note in moved.notes)
+
+
+def test_names_of_cities_are_taken_from_districts_only_where_these_agree(layer_file):
+    data = frame(codes=["110101", "340203", "340204"], city_name=["市辖区", "芜湖市", "芜湖"])
+    assert read(layer_file(data), level="district").city_names == {}
+    data = frame(codes=["340104", "340203", "340204"], city_name=["合肥市", "芜湖市", "芜湖市"])
+    assert read(layer_file(data, "b.gpkg"), level="district").city_names == {"340100": "合肥市", "340200": "芜湖市"}
+
+
+def test_hong_kong_macau_and_taiwan_are_units_like_any_other(layer_file):
+    layer = read(layer_file(frame(codes=["710000", "810000", "820000"])))
+    assert layer.zones.codes == ("710000", "810000", "820000")
+    assert not any("provinces" in note for note in layer.notes)
 
 
 # --- geometry --------------------------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ def test_a_grid_without_a_cell_is_refused(shape):
 
 @pytest.mark.parametrize("transform", [Affine(1, 0.1, 0, 0, -1, 0), Affine(1, 0, 0, 0.1, -1, 0)])
 def test_a_rotated_grid_is_refused(transform):
-    with pytest.raises(GridInvalid, match="mend:  warp it to a north-up grid first: lightpanel reproject"):
+    with pytest.raises(GridInvalid, match="mend:  warp it to a north-up grid first, for example: gdalwarp"):
         Grid((5, 5), transform, WGS84)
 
 

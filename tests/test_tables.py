@@ -83,7 +83,9 @@ def test_names_and_labels_fit_every_format(column):
     assert column.name.isidentifier()
     assert len(column.name) <= 32  # Stata: names
     assert 0 < len(column.label) <= 80  # Stata: labels
-    assert column.unit or column.dtype in ("string", "bool", "int64")  # codes, names and flags have none
+    # A coefficient is in units of the outcome per unit of the term; the value of a statistic is in the statistic's.
+    varies = column.name.split("_")[0] in ("coef", "se", "ci", "value")
+    assert column.unit or varies or column.dtype != "float64"  # codes, names, flags and ranks have none
     for ending, unit in (("_km2", "km2"), ("_persons", "persons"), ("_share", "1"), ("_dn_km2", "DN km2")):
         if column.name.endswith(ending) and column.name != "pop_density_persons_km2":
             assert column.unit.endswith(unit)

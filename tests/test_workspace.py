@@ -93,6 +93,42 @@ tie = "drop"
 cities = "cities.csv"
 districts = true
 
+[instrument]
+flows = "historical/flows.csv"
+drop_unknown = true
+counts = "split"
+national = "asinh"
+lag = 2
+leave_out = "loo"
+denominator = "sample"
+zeros = "plus1"
+iv_scale = 100.5
+
+[instrument.offices]
+file = "historical/offices.csv"
+layer = "offices"
+crs = "EPSG:4326"
+space = "pixel"
+control_points = "historical/map.points"
+control_points_crs = "EPSG:4326"
+model = "tps"
+sigma = "local"
+sigma_km = 12.5
+gazetteer = "historical/places.csv"
+gazetteer_year = 1907
+lines = "historical/lines.csv"
+lines_touch_km = 2.5
+snap_sigmas = 3
+split_km = 30
+draws = 5000
+bootstrap = "points"
+bootstrap_draws = 100
+seed = 7
+
+[instrument.telephones]
+file = "historical/telephones_1984.csv"
+column = "count"
+
 [output]
 crs = "EPSG:4326"
 pair_lines = true

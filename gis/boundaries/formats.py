@@ -280,10 +280,16 @@ def _check_shapefile(path: Path) -> None:
 
 def _from_parquet(path: Path) -> RawLayer:
     import geopandas as gpd
+    import pandas as pd
+    import pyarrow as pa
 
     with _readable(path):
         try:
             frame = gpd.read_parquet(path)
+            texts = [c for c in frame.columns if c != frame.geometry.name and pd.api.types.is_string_dtype(frame[c])]
+            frame = frame.astype(dict.fromkeys(texts, object))  # decodes the text, so that broken text shows here
+        except pa.ArrowException as error:
+            raise ValueError(str(error)) from error
         except ValueError as error:
             if "geo metadata" not in str(error):
                 raise

@@ -56,12 +56,18 @@ class Design:
     """(n,) codes of the pairs' first cities; the same numbering as ``city_j``."""
     city_j: Codes = field(repr=False)
     """(n,) codes of the second cities."""
+    pair_i: Codes = field(repr=False)
+    """(n_pairs,) code of each pair's first city."""
+    pair_j: Codes = field(repr=False)
+    """(n_pairs,) code of its second city."""
     n_pairs: int
     """Pairs in the sample."""
     n_cities: int
     """Cities in the sample."""
     n_years: int
     """Years in the sample."""
+    n_effects: int
+    """Effects that small-sample rules count as parameters; see `counted_effects`."""
     n_singletons: int
     """Rows dropped because an effect had no other row, over all rounds."""
     rounds: int
@@ -127,23 +133,67 @@ def design_from_frame(frame: pd.DataFrame, model: Model) -> Design:
     rows = np.flatnonzero(keep)
     cities, n_cities = _joint_codes(frame["city_i"].iloc[rows], frame["city_j"].iloc[rows])
     pair = _codes(frame["pair_id"].to_numpy()[rows])
+    city_i, city_j = cities[: rows.size], cities[rows.size :]
+    pair_i, pair_j = _cities_of_pairs(model, pair, city_i, city_j)
     columns, scales = _terms(model, numbers, rows)
+    effects = tuple(_codes(e[inside]) for e in effects)
     return Design(
         model=model,
         y=numbers[model.outcome][rows],
         columns=columns,
         scales=scales,
-        effects=tuple(_codes(e[inside]) for e in effects),
+        effects=effects,
         pair=pair,
-        city_i=cities[: rows.size],
-        city_j=cities[rows.size :],
+        city_i=city_i,
+        city_j=city_j,
+        pair_i=pair_i,
+        pair_j=pair_j,
         n_pairs=int(pair.max()) + 1,
         n_cities=n_cities,
         n_years=len(np.unique(frame["year"].to_numpy()[rows])),
+        n_effects=counted_effects(effects, pair),
         n_singletons=before - int(rows.size),
         rounds=rounds,
         waterfall=tuple(steps),
     )
+
+
+def counted_effects(effects: tuple[Codes, ...], pair: Codes) -> int:
+    """Effects that the small-sample rule counts as parameters: those of years, not those nested in pairs.
+
+    Notes
+    -----
+    An effect is nested when each of its values lies in one pair; then it lies in one first and one second city too.
+    One effect of each further set is redundant and not counted; the intercept, which the sets hold, is counted once.
+    Same as reghdfe and fixest ("nonnested").
+    """
+    if not effects:
+        return 1
+    counts = [int(codes.max()) + 1 for codes in effects]
+    nested = [_is_nested(codes, pair) for codes in effects]
+    inside = sum(c for c, is_inside in zip(counts, nested, strict=True) if is_inside)
+    return sum(counts) - (len(counts) - 1) - inside + sum(nested)
+
+
+def _is_nested(inner: Codes, outer: Codes) -> bool:
+    seen = np.zeros(int(inner.max()) + 1, dtype=np.int64)
+    seen[inner] = outer  # the last one wins; nested means that it was the only one
+    return bool(np.array_equal(seen[inner], outer))
+
+
+def _cities_of_pairs(model: Model, pair: Codes, city_i: Codes, city_j: Codes) -> tuple[Codes, Codes]:
+    found = []
+    for name, city in (("city_i", city_i), ("city_j", city_j)):
+        of_pair = np.zeros(int(pair.max()) + 1, dtype=np.int64)
+        of_pair[pair] = city
+        if not np.array_equal(of_pair[pair], city):
+            raise TableInvalid(
+                f"a pair has two different {name}",
+                where=model.name,
+                mend="city_i and city_j are the pair's own, by code; which is more developed stands in hi and lo",
+            )
+        found.append(of_pair)
+    return found[0], found[1]
 
 
 def _check_columns(frame: pd.DataFrame, model: Model) -> None:

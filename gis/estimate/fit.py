@@ -12,14 +12,14 @@ import numpy as np
 
 from gis.estimate.design import Design, design_from_frame
 from gis.estimate.fixed_effects import Fit, fit_pyfixest, need_libraries
-from gis.estimate.inference import CLUSTERINGS, Clustering, counted_effects, n_clusters, standard_errors
+from gis.estimate.inference import CLUSTERINGS, Clustering, n_clusters, standard_errors
 from gis.estimate.instrumental import fit_linearmodels, hansen_j
 from gis.estimate.models import Model
 from gis.estimate.results import Equation, Estimate, Marginal, Strength
 from gis.estimate.strength import (
-    anderson_rubin_set,
+    anderson_rubin_sets,
     effective_f,
-    equation_covariance,
+    equation_covariances,
     first_stages,
     rank_f,
     thresholds,
@@ -109,7 +109,7 @@ def _equation(
     degrees: dict[Clustering, int], outcome: str = "",
 ) -> Equation:  # fmt: skip
     """Undo the scaling of the columns."""
-    left = design.scales[outcome] if outcome in design.scales else 1.0
+    left = design.scales.get(outcome, 1.0)
     factor = left / design.scale(terms)
     return Equation(
         stage,
@@ -130,13 +130,13 @@ def _instrumental(
     equations = []
     for k, outcome in enumerate((*within.endog_terms, design.model.outcome)):
         stage = "first_stage" if k < len(within.endog_terms) else "reduced_form"
-        covariances = {c: equation_covariance(stages, within, design, k, c) for c in CLUSTERINGS}
+        covariances = equation_covariances(stages, within, design, k)
         equations.append(_equation(stage, design, stages.terms, stages.coef[:, k], covariances, degrees, outcome))
     scale = design.scales[within.endog_terms[0]]
-    sets = {c: anderson_rubin_set(stages, within, design, c) for c in CLUSTERINGS}
+    sets = anderson_rubin_sets(stages, within, design)
     return tuple(equations), Strength(
-        rank_f={c: rank_f(within, design, c) for c in CLUSTERINGS},
-        effective_f={c: effective_f(within, design, c) for c in CLUSTERINGS},
+        rank_f=rank_f(within, design),
+        effective_f=effective_f(within, design),
         thresholds=thresholds(within.endog.shape[1], within.z.shape[1]),
         anderson_rubin={
             c: None if found is None else tuple((a / scale, b / scale) for a, b in found) for c, found in sets.items()
@@ -185,6 +185,6 @@ def _notes(design: Design, main: Equation) -> list[str]:
 def _rules(design: Design, k: int, degrees: dict[Clustering, int]) -> str:
     clusters = ", ".join(f"{c} {g + 1}" for c, g in degrees.items())
     return (
-        f"G/(G-1) * (N-1)/(N-K), K = {k} regressors + {counted_effects(design)} effects "
+        f"G/(G-1) * (N-1)/(N-K), K = {k} regressors + {design.n_effects} effects "
         f"(effects nested in pairs are not counted); t with G-1; G: {clusters}"
     )

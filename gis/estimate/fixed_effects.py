@@ -13,7 +13,7 @@ import numpy as np
 
 from gis.errors import GisError, TableInvalid
 from gis.estimate.design import Design
-from gis.estimate.inference import Clustering, n_clusters, sandwich
+from gis.estimate.inference import Clustering, n_clusters, sandwiches
 from gis.estimate.within import Within
 
 if TYPE_CHECKING:
@@ -50,9 +50,7 @@ def need_libraries() -> None:
 
     missing = [name for name in ("pyfixest", "linearmodels", "pyhdfe") if find_spec(name) is None]
     if missing:
-        raise LibraryMissing(
-            f"estimation needs {', '.join(missing)}", mend='pip install "lightpanel[estimate]"'
-        )
+        raise LibraryMissing(f"estimation needs {', '.join(missing)}", mend='pip install "lightpanel[estimate]"')
 
 
 def fit_pyfixest(design: Design, within: Within) -> Fit:
@@ -94,7 +92,7 @@ def fit_pyfixest(design: Design, within: Within) -> Fit:
         )
         order = [names[t] for t in within.terms]
         at = [list(found.coef().index).index(name) if name in found.coef().index else -1 for name in order]
-        if -1 in at or found._N != design.n:
+        if -1 in at or design.n != found._N:
             raise TableInvalid(
                 f"pyfixest used {found._N} rows of {design.n} and {len(order) - at.count(-1)} of {len(order)} terms",
                 where=design.model.name,
@@ -106,15 +104,16 @@ def fit_pyfixest(design: Design, within: Within) -> Fit:
         if n_clusters(design, "city_two_way") > 1:
             two_way = np.asarray(found.vcov({"CRV1": "city_i+city_j"})._vcov)[np.ix_(at, at)]
     residuals = within.y - within.x @ coef
-    dyadic = own_covariance(design, within, residuals, "dyadic")
-    return Fit(coef, {"pair": by_pair, "city_two_way": two_way, "dyadic": dyadic}, residuals, f"pyfixest {pf.__version__}")
+    dyadic = own_covariances(design, within, residuals)["dyadic"]
+    covariances: dict[Clustering, Floats] = {"pair": by_pair, "city_two_way": two_way, "dyadic": dyadic}
+    return Fit(coef, covariances, residuals, f"pyfixest {pf.__version__}")
 
 
-def own_covariance(design: Design, within: Within, residuals: Floats, clustering: Clustering) -> Floats:
-    """(k, k) sandwich of least squares or 2SLS: scores are fitted regressors times residuals (METHOD 6.3)."""
+def own_covariances(design: Design, within: Within, residuals: Floats) -> dict[Clustering, Floats]:
+    """(k, k) sandwiches of least squares or 2SLS: scores are fitted regressors times residuals (METHOD 6.3)."""
     fitted = within.x
     if within.endog_terms:
         z = within.instruments
         fitted = z @ np.linalg.solve(z.T @ z, z.T @ within.x)
     bread = np.linalg.inv(fitted.T @ fitted)
-    return sandwich(bread, fitted * residuals[:, None], design, clustering, fitted.shape[1])
+    return sandwiches(bread, fitted * residuals[:, None], design, fitted.shape[1])

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gis.estimate.design import Design
-from gis.estimate.fixed_effects import Fit, own_covariance
-from gis.estimate.inference import n_clusters, small_sample
+from gis.estimate.fixed_effects import Fit, own_covariances
+from gis.estimate.inference import Clustering, n_clusters, small_sample
 from gis.estimate.within import Within
 
 if TYPE_CHECKING:
@@ -54,13 +54,9 @@ def fit_linearmodels(design: Design, within: Within) -> Fit:
         found = model.fit(cov_type="clustered", clusters=cities, debiased=False)
         two_way = found.cov.to_numpy()[np.ix_(at, at)] * small_sample(design, k, "city_two_way")
     residuals = within.y - within.x @ coef
-    dyadic = own_covariance(design, within, residuals, "dyadic")
-    return Fit(
-        coef,
-        {"pair": by_pair, "city_two_way": two_way, "dyadic": dyadic},
-        residuals,
-        f"linearmodels {linearmodels.__version__}",
-    )
+    dyadic = own_covariances(design, within, residuals)["dyadic"]
+    covariances: dict[Clustering, Floats] = {"pair": by_pair, "city_two_way": two_way, "dyadic": dyadic}
+    return Fit(coef, covariances, residuals, f"linearmodels {linearmodels.__version__}")
 
 
 def hansen_j(design: Design, within: Within) -> Overid | None:
@@ -73,9 +69,7 @@ def hansen_j(design: Design, within: Within) -> Overid | None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = IVGMM(
-            within.y, _exog(within), within.endog, within.z, weight_type="clustered", clusters=design.pair
-        )
+        model = IVGMM(within.y, _exog(within), within.endog, within.z, weight_type="clustered", clusters=design.pair)
         statistic = float(model.fit(iter_limit=2).j_stat.stat)
     return Overid(statistic, degrees, float(stats.chi2.sf(statistic, degrees)))
 

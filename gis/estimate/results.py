@@ -179,7 +179,7 @@ def frames_from_estimates(estimates: Sequence[Estimate]) -> dict[str, pd.DataFra
 
 
 def _equation_rows(estimate: Estimate, equation: Equation) -> list[dict[str, Any]]:
-    kinds = {t: "endogenous" for t in estimate.model.endog} | {t: "instrument" for t in estimate.model.instruments}
+    kinds = dict.fromkeys(estimate.model.endog, "endogenous") | dict.fromkeys(estimate.model.instruments, "instrument")
     rows = []
     by = {c: (equation.se(c), equation.p(c), equation.interval(c)) for c in CLUSTERINGS}
     for k, term in enumerate(equation.terms):

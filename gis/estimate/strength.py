@@ -6,6 +6,7 @@ Olea and Pflueger, Anderson-Rubin sets, and the thresholds they are held against
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gis.estimate.design import Design
-from gis.estimate.inference import Clustering, counted_effects, meat, n_clusters, sandwich, small_sample
+from gis.estimate.inference import CLUSTERINGS, Clustering, meats, n_clusters, sandwiches, small_sample
 from gis.estimate.within import Within
 
 if TYPE_CHECKING:
@@ -56,12 +57,12 @@ def first_stages(within: Within) -> FirstStages:
     return FirstStages((*within.z_terms, *within.exog_terms), coef, left - z @ coef, bread)
 
 
-def equation_covariance(
-    stages: FirstStages, within: Within, design: Design, equation: int, clustering: Clustering
-) -> Floats:
-    """(l, l) covariance of one column of ``coef``."""
+def equation_covariances(
+    stages: FirstStages, within: Within, design: Design, equation: int
+) -> dict[Clustering, Floats]:
+    """(l, l) covariances of one column of ``coef``."""
     z = within.instruments
-    return sandwich(stages.bread, z * stages.residuals[:, [equation]], design, clustering, z.shape[1])
+    return sandwiches(stages.bread, z * stages.residuals[:, [equation]], design, z.shape[1])
 
 
 def _partialled(within: Within) -> tuple[Floats, Floats]:
@@ -75,12 +76,12 @@ def _partialled(within: Within) -> tuple[Floats, Floats]:
     return both[:, :k], both[:, k:]
 
 
-def rank_f(within: Within, design: Design, clustering: Clustering = "pair") -> float:
+def rank_f(within: Within, design: Design) -> dict[Clustering, float]:
     """Kleibergen-Paap rk Wald F: whether the instruments move every endogenous regressor by itself.
 
     Returns
     -------
-    float
+    dict of float
         With one endogenous regressor the F of the excluded instruments; with one instrument too, the squared t. NaN
         where the covariance is not positive.
 
@@ -103,14 +104,16 @@ def rank_f(within: Within, design: Design, clustering: Clustering = "pair") -> f
     # Only the combination v w2 of residuals enters lambda: scores of (L - K + 1) columns, not of L * K.
     scores = (z @ np.linalg.inv(f) @ u2) * (v @ (np.linalg.inv(g) @ w2))
     lam = u2.T @ f @ pi @ np.linalg.inv(g) @ w2
-    omega = meat(scores, design, clustering)
-    factor = small_sample(design, n_z + within.exog.shape[1], clustering)
-    if not np.all(np.linalg.eigvalsh(omega) > 0) or math.isnan(factor):
-        return math.nan
-    return float((lam.T @ np.linalg.solve(omega, lam)).item() / n_z / factor)
+    found: dict[Clustering, float] = {}
+    for clustering, omega in meats(scores, design).items():
+        factor = small_sample(design, n_z + within.exog.shape[1], clustering)
+        defined = bool(np.all(np.linalg.eigvalsh(omega) > 0)) and not math.isnan(factor)
+        rk = float((lam.T @ np.linalg.solve(omega, lam)).item()) if defined else math.nan
+        found[clustering] = rk / n_z / factor
+    return found
 
 
-def effective_f(within: Within, design: Design, clustering: Clustering = "pair") -> float:
+def effective_f(within: Within, design: Design) -> dict[Clustering, float]:
     """Effective F: the first stage's strength where errors are not independent, one endogenous regressor only.
 
     Notes
@@ -119,25 +122,27 @@ def effective_f(within: Within, design: Design, clustering: Clustering = "pair")
     instrument it is the rank F. Source: Montiel Olea and Pflueger (2013).
     """
     if within.endog.shape[1] != 1:
-        return math.nan
+        return dict.fromkeys(CLUSTERINGS, math.nan)
     x, z = _partialled(within)
     inner = z.T @ z
     pi = np.linalg.solve(inner, z.T @ x)
-    spread = meat(z * (x - z @ pi), design, clustering) * small_sample(
-        design, z.shape[1] + within.exog.shape[1], clustering
-    )
-    trace = float(np.trace(np.linalg.solve(inner, spread)))
-    return float((pi.T @ inner @ pi).item() / trace) if trace > 0 else math.nan
+    strength = float((pi.T @ inner @ pi).item())
+    found: dict[Clustering, float] = {}
+    for clustering, middle in meats(z * (x - z @ pi), design).items():
+        factor = small_sample(design, z.shape[1] + within.exog.shape[1], clustering)
+        trace = float(np.trace(np.linalg.solve(inner, middle))) * factor
+        found[clustering] = strength / trace if trace > 0 else math.nan
+    return found
 
 
-def anderson_rubin_set(
-    stages: FirstStages, within: Within, design: Design, clustering: Clustering = "pair", level: float = 0.95
-) -> tuple[tuple[float, float], ...] | None:
+def anderson_rubin_sets(
+    stages: FirstStages, within: Within, design: Design, level: float = 0.95
+) -> dict[Clustering, tuple[tuple[float, float], ...] | None]:
     """Values of the endogenous coefficient that the instruments do not reject, however weak they are.
 
     Returns
     -------
-    tuple of (low, high), rising
+    dict of tuples of (low, high), rising
         One interval when instruments are strong; two rays or the whole line (infinite ends) when they are weak; none
         when over-identified and every value is rejected. In units of the scaled regressor.
         None with several endogenous regressors, or where the covariance is not positive.
@@ -149,24 +154,37 @@ def anderson_rubin_set(
     it is a polynomial of degree 2L, whose roots bound the set exactly, without a grid.
     Source: Anderson and Rubin (1949); Finlay and Magnusson (2009). Oracle: a regression at each point of a grid.
     """
+    n_z = within.z.shape[1]
     if within.endog.shape[1] != 1:
-        return None
+        return dict.fromkeys(CLUSTERINGS)
+    z = within.instruments
+    n_all = z.shape[1]
+    scores = np.column_stack([z * stages.residuals[:, [1]], z * stages.residuals[:, [0]]])
+    pick = [*range(n_z), *range(n_all, n_all + n_z)]  # excluded instruments in the reduced form and the first stage
+    both = np.kron(np.eye(2), stages.bread)
+    return {
+        clustering: _wald_set(
+            (both @ middle @ both)[np.ix_(pick, pick)] * small_sample(design, n_all, clustering),
+            stages.coef[:n_z, 1],
+            stages.coef[:n_z, 0],
+            n_clusters(design, clustering) - 1,
+            level,
+        )
+        for clustering, middle in meats(scores, design).items()
+    }
+
+
+def _wald_set(
+    covariance: Floats, form: Floats, first: Floats, degrees: int, level: float
+) -> tuple[tuple[float, float], ...] | None:
+    """Where the Wald statistic of form - b first is at most its critical value; None: covariance not positive."""
     from scipy import stats
 
-    n_z = within.z.shape[1]
-    degrees = n_clusters(design, clustering) - 1
-    if degrees < 1:
+    n_z = form.size
+    if degrees < 1 or not np.all(np.isfinite(covariance)) or not np.all(np.linalg.eigvalsh(covariance) > 0):
         return None
+    yy, yx, xx = covariance[:n_z, :n_z], covariance[:n_z, n_z:], covariance[n_z:, n_z:]
     critical = n_z * float(stats.f.ppf(level, n_z, degrees))
-    z = within.instruments
-    scores = np.column_stack([z * stages.residuals[:, [1]], z * stages.residuals[:, [0]]])
-    both = np.kron(np.eye(2), stages.bread)
-    whole = both @ meat(scores, design, clustering) @ both * small_sample(design, z.shape[1], clustering)
-    n_all = z.shape[1]
-    yy, yx, xx = whole[:n_z, :n_z], whole[:n_z, n_all : n_all + n_z], whole[n_all : n_all + n_z, n_all : n_all + n_z]
-    if not np.all(np.linalg.eigvalsh(np.block([[yy, yx], [yx.T, xx]])) > 0):
-        return None
-    form, first = stages.coef[:n_z, 1], stages.coef[:n_z, 0]
     # Around the generalised mean and in its standard error, so that the polynomial's coefficients are of one size.
     weight = np.linalg.inv(yy)
     centre = float(first @ weight @ form / (first @ weight @ first))
@@ -189,10 +207,10 @@ def _below_zero(excess: np.vectorize, degree: int, centre: float, unit: float) -
     real = np.sort(roots[np.abs(roots.imag) < 1e-7 * (1 + np.abs(roots))].real)
     edges = [-math.inf, *real, math.inf]
     found: list[tuple[float, float]] = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         inner = _between(low, high)
         if excess(inner) <= 0:
-            ends = centre + unit * low, centre + unit * high
+            ends = float(centre + unit * low), float(centre + unit * high)
             found = [*found[:-1], (found[-1][0], ends[1])] if found and found[-1][1] == ends[0] else [*found, ends]
     return tuple(found)
 
@@ -219,10 +237,9 @@ __all__ = [
     "FirstStages",
     "STOCK_YOGO_10",
     "TF_F",
-    "anderson_rubin_set",
-    "counted_effects",
+    "anderson_rubin_sets",
     "effective_f",
-    "equation_covariance",
+    "equation_covariances",
     "first_stages",
     "rank_f",
     "thresholds",

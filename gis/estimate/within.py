@@ -153,9 +153,7 @@ def _no_variation(design: Design, term: str, values: Floats) -> OptionInvalid:
     return OptionInvalid(f"{kind} {term}: {_why(design, term, values)}", where=design.model.name, mend=mend)
 
 
-def _independent(
-    terms: list[str], at: dict[str, Floats]
-) -> tuple[list[str], list[tuple[str, list[str]]]]:
+def _independent(terms: list[str], at: dict[str, Floats]) -> tuple[list[str], list[tuple[str, list[str]]]]:
     """Terms that those before them do not explain, and those that they do with the terms that explain them."""
     kept: list[str] = []
     dropped: list[tuple[str, list[str]]] = []

@@ -104,9 +104,8 @@ def bootstrap_counts(
     Raises
     ------
     OptionInvalid
-        No such kind, fewer than 2 draws, or control points to be drawn and none given.
-    GisError
-        What the fit says, if a hundred resamples in a row cannot be fitted.
+        No such kind, fewer than 2 draws, control points to be drawn and none given, or a hundred resamples in a row
+        that no transform can be fitted to.
     """
     if kind not in get_args(DrawKind):
         raise OptionInvalid(f"no kind of draws {kind!r}", where="kind", mend=f"one of {', '.join(get_args(DrawKind))}")
@@ -134,25 +133,33 @@ def _positions(
     offices: Offices, kind: DrawKind, rng: np.random.Generator, refit: Any, used: NDArray[np.bool_] | None
 ) -> tuple[Floats, int]:
     """(n_offices, 2) positions of one draw, and how many resamples were thrown away."""
-    lonlat, again = offices.lonlat, 0
+    lonlat, again = offices.lonlat.copy(), 0
     if kind != "positions":
-        transform, again = _refitted(rng, refit, np.flatnonzero(used), len(np.asarray(used)))
-        lon, lat = transform.to_lonlat(offices.px[:, 0], offices.px[:, 1])
-        from_scan = np.array([word == "scan" for word in offices.position])
-        lonlat = np.where(from_scan[:, None], np.column_stack([lon, lat]), lonlat)
+        scan = np.array([word == "scan" for word in offices.position], bool)
+        lonlat[scan], again = _refitted(rng, refit, np.flatnonzero(used), len(np.asarray(used)), offices.px[scan])
     if kind != "points":
         east, north = rng.standard_normal((2, len(offices))) * offices.sigma_km
         lonlat = displaced(lonlat, east, north)
     return lonlat, again
 
 
-def _refitted(rng: np.random.Generator, refit: Refit, used: NDArray[np.int64], n_points: int) -> tuple[Locates, int]:
-    for again in range(REDRAWS + 1):
+def _refitted(
+    rng: np.random.Generator, refit: Refit, used: NDArray[np.int64], n_points: int, px: Floats
+) -> tuple[Floats, int]:
+    """Where a transform fitted to a resample puts pixels, and how many resamples were thrown away before it."""
+    last: GisError | None = None
+    for again in range(REDRAWS):
         weights = np.bincount(rng.choice(used, used.size), minlength=n_points).astype(np.float64)
         try:
-            return refit(weights), again
-        except GisError:
+            lonlat = np.column_stack(refit(weights).to_lonlat(px[:, 0], px[:, 1]))
+        except GisError as error:
             # A resample of few or collinear points fits no transform: it says nothing about the map's error.
-            if again == REDRAWS:
-                raise
-    raise AssertionError("the loop returns or raises")
+            last = error
+            continue
+        if np.isfinite(lonlat).all() and (np.abs(lonlat[:, 1]) <= 90).all():
+            return lonlat, again
+    raise OptionInvalid(
+        f"{REDRAWS} resamples of {used.size} control points in a row could not be fitted" + (f": {last.what}" if last else ""),
+        where="control points",
+        mend='add control points, choose a model with fewer parameters, or draw kind="positions" only',
+    ) from last

@@ -184,7 +184,7 @@ def leave_out_projection(points: ControlPoints, transform: ProjectionTransform) 
     return LeftOut(xy, _leverage(points, transform))
 
 
-def closeness(points: ControlPoints, transform: ProjectionTransform) -> Floats:
+def parameter_errors(points: ControlPoints, transform: ProjectionTransform) -> Floats:
     """(n_parameters of the family,) standard error of each parameter from the fit's own residuals [degree].
 
     NaN where there are no more observations than parameters.

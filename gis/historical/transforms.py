@@ -107,8 +107,14 @@ class SmoothTransform(Transform):
         x, y = self.values(u.ravel(), v.ravel())
         return (x + self.shift[0]).reshape(u.shape), (y + self.shift[1]).reshape(u.shape)
 
-    def from_map(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+    def from_map(
+        self, x: ArrayLike, y: ArrayLike, *, start: tuple[Floats, Floats] | None = None
+    ) -> tuple[Floats, Floats]:
         """Carry (x, y) to pixels by Newton's method; NaN where it finds none, beyond a fold for example.
+
+        Parameters
+        ----------
+        start : pixels to begin at, of the shape of (x, y); default: where the affine part puts them
 
         Notes
         -----
@@ -117,8 +123,10 @@ class SmoothTransform(Transform):
         """
         a, b = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
         target = np.stack([a.ravel() - self.shift[0], b.ravel() - self.shift[1]])
-        uv = np.linalg.solve(self.linear[1:].T, target - self.linear[0][:, None])
-        u, v = uv
+        if start is None:
+            u, v = np.linalg.solve(self.linear[1:].T, target - self.linear[0][:, None])
+        else:
+            u, v = (np.array(s, np.float64).ravel() for s in self.frame.normal(*start))
         open_ = np.flatnonzero(np.isfinite(u) & np.isfinite(v))
         found = np.zeros(u.shape, bool)
         with np.errstate(all="ignore"):

@@ -68,8 +68,8 @@ class Inputs:
         return rules_for(self.population.product, self.config.population, file.info)
 
 
-def read_inputs(workspace: Workspace) -> Inputs:
-    """Find, open and check every input of a run; raises a ``GisError`` that says how to mend the first fault."""
+def read_both_series(workspace: Workspace) -> tuple[Series, Series]:
+    """Find, open and hash the annual lights and the annual population."""
     config = workspace.config
     lights_product = product_for(config.lights, key="lights")
     population_product = product_for(config.population, key="population")
@@ -77,6 +77,13 @@ def read_inputs(workspace: Workspace) -> Inputs:
     _check_quantity(population_product.quantity, "count", "population", population_product.name)
     lights = read_series(config.lights, lights_product, workspace, key="lights")
     population = read_series(config.population, population_product, workspace, key="population")
+    return lights, population
+
+
+def read_inputs(workspace: Workspace, series: tuple[Series, Series] | None = None) -> Inputs:
+    """Find, open and check every input of a run; raises a ``GisError`` that says how to mend the first fault."""
+    config = workspace.config
+    lights, population = series or read_both_series(workspace)
     years = sorted({*lights.years, *lights.missing_years})
     light_plan = plan_lights(years, lights, config.lights.missing_years)
     population_plan = plan_years(years, population, config.population.missing_years, config.population.static_year)

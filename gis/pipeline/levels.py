@@ -17,11 +17,13 @@ from gis.grid import Grid, Zones
 from gis.indicators import interpolate_totals, levels_for_year, national_rows
 from gis.pipeline.inputs import Inputs, vector_geometry
 from gis.raster_io import check_range
+from gis.rasters.archive import file_sha256
 from gis.rasters.series import SeriesFile
-from gis.zonal.coverage import Coverage, coverage_from_zones
+from gis.zonal.coverage import Coverage
 from gis.zonal.engine import WHOLE_CELLS, Job, StripMask, ZoneSums, run_jobs
 from gis.zonal.layer import LightLayer, light_layer, light_totals, population_totals
 from gis.zonal.matching import LitTask, Match, add_strips, lit_strip, matches
+from gis.zonal.store import Store
 from gis.zonal.totals import LightTotals, PopulationTotals
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ class LevelTables:
     """``city`` and, where given, ``district``: rows of ``CITY_YEAR``, ``DISTRICT_YEAR``."""
     national: pd.DataFrame
     """Rows of ``NATIONAL_YEAR``."""
+    reuse: str
+    """What was taken from the store and what was computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +81,12 @@ class _Levels:
 
     def __init__(self, inputs: Inputs, threads: int | None, report: Report | None) -> None:
         self.inputs = inputs
+        self.store = Store(inputs.workspace.cache / "store")
         self.runner = _Runner(threads or inputs.config.compute.threads, report)
         self._light_layers: list[tuple[Grid, dict[str, LightLayer]]] = []
         self._population_layers: list[tuple[Grid, dict[str, Coverage]]] = []
         self._masks: list[tuple[Grid, _Masks]] = []
-        self._matches: dict[tuple[int, int, str], list[Match]] = {}
+        self._matches: dict[tuple[Any, ...], list[Match]] = {}
         self.light: dict[tuple[int, str], LightTotals] = {}
         self.population: dict[tuple[int, str], ZoneSums] = {}
 
@@ -98,7 +103,9 @@ class _Levels:
         reach = coast_extender(buffer_km) if buffer_km else None
         run = self.runner.step("coverage of the light grid")
         layers = {
-            name: light_layer(grid, zones, flares=flares, reach=reach, run=run)
+            name: light_layer(
+                grid, zones, flares=flares, reach=reach, store=self.store, masked_by=self.mask_name, run=run
+            )
             for name, zones in self.inputs.layers.items()
         }
         self._light_layers.append((grid, layers))
@@ -109,7 +116,7 @@ class _Levels:
             if kept.same_place(grid):
                 return layers
         run = self.runner.step("coverage of the population grid")
-        layers = {name: coverage_from_zones(grid, zones, run=run) for name, zones in self.inputs.layers.items()}
+        layers = {name: self.store.coverage(grid, zones, run=run) for name, zones in self.inputs.layers.items()}
         self._population_layers.append((grid, layers))
         return layers
 
@@ -131,6 +138,13 @@ class _Levels:
         made = _Masks(flare_mask, water_mask, either([m for m in (flare_mask, water_mask) if m is not None]))
         self._masks.append((grid, made))
         return made
+
+    @property
+    def mask_name(self) -> str:
+        """What the masks are made from: their settings and the content of their files."""
+        masks = self.inputs.config.lights.masks
+        files = [self.inputs.workspace.path(f) for f in (masks.flares, masks.water) if f]
+        return f"{masks}|" + "|".join(file_sha256(path) for path in files)
 
     def _vector(self, relative: str, key: str) -> tuple[NDArray[Any], Any]:
         return vector_geometry(self.inputs.workspace, relative, key)
@@ -154,10 +168,16 @@ class _Levels:
             jobs += self._light_jobs(inputs.lights.of(year))
         for year in sorted({y for plan in inputs.population_plan.values() for y, _ in plan}):
             jobs.append(self._population_job(inputs.population.of(year)))
-        names = list(inputs.layers)
+        names, zones = list(inputs.layers), tuple(inputs.layers.values())
+        run = self.runner.step("reading and summing")
+        kept = [job for job in jobs if job.key[0] != "reach"]
+        # What the sea adds to a zone depends on its neighbours: it is not kept zone by zone.
+        afresh = [job for job in jobs if job.key[0] == "reach"]
+        rasters = [self._raster_name(*job.key) for job in kept]
+        results = self.store.run(kept, [zones] * len(kept), rasters, run=run) + run_jobs(afresh, run=run)
         reached: dict[tuple[int, str], ZoneSums] = {}
         direct: dict[tuple[int, str], ZoneSums] = {}
-        for job, sums in zip(jobs, run_jobs(jobs, run=self.runner.step("reading and summing")), strict=True):
+        for job, sums in zip(kept + afresh, results, strict=True):
             kind, year = job.key
             _check_values(job, sums)
             target = {"light": direct, "reach": reached, "population": self.population}[kind]
@@ -165,6 +185,12 @@ class _Levels:
         for (year, name), one in direct.items():
             layer = self.light_layers(inputs.lights.of(year).info.grid)[name]
             self.light[year, name] = light_totals(layer, one, reached.get((year, name)))
+
+    def _raster_name(self, kind: str, year: int) -> str:
+        """Content hash of a raster and of what is masked out of it."""
+        if kind == "population":
+            return self.inputs.population.of(year).sha256
+        return f"{self.inputs.lights.of(year).sha256}|{self.mask_name}"
 
     def _light_jobs(self, file: SeriesFile) -> list[Job]:
         layers = self.light_layers(file.info.grid)
@@ -198,37 +224,47 @@ class _Levels:
 
     # --- where people live, is there a light reading? ----------------------------------------------------------------
 
-    def dark_zones(self, name: str) -> NDArray[np.bool_]:
-        """(n_zones,) bool: zones that miss a light cell in any year, so that ``cov_pop`` may be below 1."""
-        some = np.zeros(len(self.inputs.layers[name]), bool)
-        for (_, layer), totals in self.light.items():
-            if layer == name:
-                whole = totals.area_true - totals.masked_true
-                some |= (totals.nodata_cells > 0) | (totals.masked_cells > 0) | (totals.valid_true < whole * (1 - 1e-9))
-        return some
+    def dark_zones(self, light_year: int, name: str) -> NDArray[np.bool_]:
+        """(n_zones,) bool: zones that miss a light cell in a year, so that ``cov_pop`` may be below 1."""
+        totals = self.light[light_year, name]
+        whole = totals.area_true - totals.masked_true
+        gaps = (totals.nodata_cells > 0) | (totals.masked_cells > 0)
+        return np.asarray(gaps | (totals.valid_true < whole * (1 - 1e-9)))
 
     def lit_side(self, population_year: int, light_year: int, name: str) -> NDArray[np.float64]:
         """(n_zones,) float64 [persons]: people of one year in valid light cells of another (or the same)."""
-        inputs = self.inputs
-        people, light = inputs.population.of(population_year), inputs.lights.of(light_year)
         persons = self.population[population_year, name].sum_of("cells")
-        dark = self.dark_zones(name)
-        if not dark.any():
+        dark = np.flatnonzero(self.dark_zones(light_year, name))
+        if not dark.size:
             return persons
-        found = self._matched(people, light, name, dark)
+        inputs, zones = self.inputs, self.inputs.layers[name]
+        people, light = inputs.population.of(population_year), inputs.lights.of(light_year)
+        rules = inputs.population_rules(people), inputs.light_rules(light)
         # People under a flare mask leave the denominator with it: they do not count as unlit (METHOD 2 rule 5).
         water = self.masks(light.info.grid).water
-        rules = inputs.population_rules(people), inputs.light_rules(light)
-        tasks = [LitTask(m, people.info, rules[0], light.info, rules[1], water, len(persons)) for m in found]
-        parts = self.runner.step("people under valid light")(lit_strip, tasks)
-        return np.where(dark, np.minimum(add_strips(parts, len(persons)), persons), persons)
 
-    def _matched(self, people: SeriesFile, light: SeriesFile, name: str, dark: NDArray[np.bool_]) -> list[Match]:
-        # Keyed by what is kept once per grid: equal grids share it.
-        key = (id(self.population_layers(people.info.grid)), id(self.light_layers(light.info.grid)), name)
+        def compute(some: NDArray[np.intp]) -> NDArray[np.float64]:
+            found = self._matched(people, light, name, dark[some])
+            n = len(zones)
+            tasks = [LitTask(m, people.info, rules[0], light.info, rules[1], water, n) for m in found]
+            parts = self.runner.step("people under valid light")(lit_strip, tasks)
+            return add_strips(parts, n)[dark[some], None]
+
+        made_from = f"lit|{people.sha256}|{rules[0]}|{self._raster_name('light', light_year)}|{rules[1]}"
+        some = Zones(tuple(zones.codes[i] for i in dark), zones.geometry[dark], zones.crs)
+        lit = persons.copy()
+        lit[dark] = np.minimum(self.store.per_zone(made_from, some, 1, compute)[:, 0], persons[dark])
+        return lit
+
+    def _matched(self, people: SeriesFile, light: SeriesFile, name: str, wanted: NDArray[np.intp]) -> list[Match]:
+        """Matches of some zones, kept while the run lasts: years share grids, and mostly the zones in need."""
+        key = (people.info.grid.fingerprint, light.info.grid.fingerprint, name, wanted.tobytes())
         if key not in self._matches:
+            zones = self.inputs.layers[name]
+            some = np.zeros(len(zones), bool)
+            some[wanted] = True
             run = self.runner.step("matching population to light cells")
-            self._matches[key] = matches(people.info.grid, self.inputs.layers[name], light.info.grid, dark, run=run)
+            self._matches[key] = matches(people.info.grid, zones, light.info.grid, some, run=run)
         return self._matches[key]
 
     # --- totals of an output year ------------------------------------------------------------------------------------
@@ -275,7 +311,7 @@ def compute_levels(inputs: Inputs, *, threads: int | None = None, report: Report
                 raster_persons={y: _raster_persons(step, y, name) for y in inputs.years},
             )
         )
-    return LevelTables(by_layer, pd.concat(national, ignore_index=True))
+    return LevelTables(by_layer, pd.concat(national, ignore_index=True), step.store.reuse.sentence())
 
 
 def _rows(step: _Levels, name: str, year: int) -> pd.DataFrame:

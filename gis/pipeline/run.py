@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gis.errors import CodeInvalid, TableInvalid
-from gis.pipeline.inputs import Inputs, read_inputs, vector_file
+from gis.pipeline.inputs import Inputs, read_both_series, read_inputs, vector_file
 from gis.pipeline.levels import LevelTables, Report, compute_levels
-from gis.tables import CITY_YEAR, DISTRICT_YEAR, NATIONAL_YEAR, PAIR_YEAR, Table, atomic_path, write_table
+from gis.pipeline.resume import finished, remember, run_key
+from gis.tables import CITY_YEAR, DISTRICT_YEAR, NATIONAL_YEAR, PAIR_YEAR, Table, atomic_path, read_table, write_table
 from gis.workspace import Workspace, read_workspace
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ class RunResult:
     national_year: pd.DataFrame
     """Rows of ``NATIONAL_YEAR``."""
     summary: dict[str, Any]
-    """What `gis.export.summary.print_summary` takes."""
+    """What `gis.export.summary.print_summary` takes; empty where nothing was to do, and ``summary.txt`` stands."""
+    reuse: str
+    """What was taken from the store and what was computed, in one line."""
 
 
 def run(
@@ -66,10 +69,30 @@ def run(
     >>> result.city_year[["city_name", "year", "level"]]  # doctest: +SKIP
     """
     place = workspace if isinstance(workspace, Workspace) else read_workspace(workspace)
-    inputs = read_inputs(place)
+    series = read_both_series(place)
+    key = run_key(place, series)
+    if (paths := finished(place, key)) is not None:
+        return _as_it_stands(place, paths)
+    inputs = read_inputs(place, series)
     tables = compute_levels(inputs, threads=threads, report=report)
     cities = _panel_cities(inputs, tables.by_layer["city"])
-    return _write(inputs, tables, cities, report)
+    result = _write(inputs, tables, cities, report)
+    remember(place, key, result.paths)
+    return result
+
+
+def _as_it_stands(workspace: Workspace, paths: dict[str, Path]) -> RunResult:
+    """The last run's result, read back."""
+    district = paths.get("district levels")
+    return RunResult(
+        workspace,
+        paths,
+        read_table(CITY_YEAR, paths["city levels"]),
+        read_table(DISTRICT_YEAR, district) if district else None,
+        read_table(NATIONAL_YEAR, paths["national totals"]),
+        {},
+        "nothing has changed since the last run: its results stand",
+    )
 
 
 def _panel_cities(inputs: Inputs, city_year: pd.DataFrame) -> pd.DataFrame:
@@ -164,7 +187,8 @@ def _write(inputs: Inputs, tables: LevelTables, cities: pd.DataFrame, report: Re
         temporary.write_text(summary_text(**summary), encoding="utf-8")
     lineage.add_output(paths["summary"], made_from=made, steps=["summary"])
     write_lineage(paths["lineage"], lineage)
-    return RunResult(inputs.workspace, paths, by_layer["city"], by_layer.get("district"), tables.national, summary)
+    cities, districts = by_layer["city"], by_layer.get("district")
+    return RunResult(inputs.workspace, paths, cities, districts, tables.national, summary, tables.reuse)
 
 
 def _panels(inputs: Inputs, tables: LevelTables, cities: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:

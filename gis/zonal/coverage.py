@@ -16,7 +16,7 @@ from gis.errors import CoverageInvalid, GeometryInvalid
 from gis.grid import STRIP_ROWS, Grid, Measure, Zones
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -83,6 +83,25 @@ class Coverage:
                 out.append(strip)
         return out
 
+    def only(self, zones: NDArray[np.intp]) -> Coverage:
+        """The coverage of some of the zones, in the order given by rising index ``zones``."""
+        new = np.full(len(self.codes), -1, np.int64)
+        new[zones] = np.arange(zones.size)
+        index = np.uint16 if zones.size <= 65_535 else np.uint32
+        span, cell = new[self.span_zone], new[self.cell_zone]
+        in_span, in_cell = span >= 0, cell >= 0
+        return Coverage(
+            self.grid,
+            tuple(self.codes[i] for i in zones),
+            np.concatenate([[0], np.cumsum(in_span)])[self.span_ptr].astype(np.int64),
+            span[in_span].astype(index),
+            self.span_cols[in_span],
+            np.concatenate([[0], np.cumsum(in_cell)])[self.cell_ptr].astype(np.int64),
+            cell[in_cell].astype(index),
+            self.cell_col[in_cell],
+            self.cell_share[in_cell],
+        )
+
     def dense(self, zone: int) -> NDArray[np.float64]:
         """(ny, nx) shares of one zone; for tests and small grids."""
         out = np.zeros(self.grid.shape)
@@ -94,6 +113,18 @@ class Coverage:
                 if self.cell_zone[i] == zone:
                     out[row, self.cell_col[i]] = self.cell_share[i]
         return out
+
+
+@dataclass(frozen=True, slots=True)
+class ZonePart:
+    """The cells of one zone on one grid."""
+
+    spans: NDArray[np.int32] = field(repr=False)
+    """(n, 3): row, first column, column after the last; cells wholly inside, by row and column."""
+    cells: NDArray[np.int32] = field(repr=False)
+    """(m, 2): row, column; cells cut by the border, by row and column."""
+    shares: NDArray[np.float64] = field(repr=False)
+    """(m,): share inside."""
 
 
 def coverage_from_zones(
@@ -116,14 +147,20 @@ def coverage_from_zones(
     CoverageInvalid
         A share left [0, 1]: the second line of defence.
     """
+    return assemble(grid, zones.codes, burn_parts(grid, zones, run=run, zones_per_task=zones_per_task))
+
+
+def burn_parts(
+    grid: Grid, zones: Zones, *, run: Callable[..., list[Any]] | None = None, zones_per_task: int = 64
+) -> list[ZonePart]:
+    """The cells of every zone, one by one, in the order of the zones; see `coverage_from_zones`."""
     geometry = _ready(grid, zones)
     tasks = [(i, geometry[i : i + zones_per_task]) for i in range(0, len(zones), zones_per_task)]
 
-    def burn(task: tuple[int, NDArray[Any]]) -> list[Any]:
+    def burn(task: tuple[int, NDArray[Any]]) -> list[ZonePart]:
         return _burn_zones(grid, zones.codes, *task)
 
-    parts = [item for group in (run(burn, tasks) if run else map(burn, tasks)) for item in group]
-    return _assemble(grid, zones.codes, parts)
+    return [part for group in (run(burn, tasks) if run else map(burn, tasks)) for part in group]
 
 
 def _ready(grid: Grid, zones: Zones) -> NDArray[Any]:
@@ -160,64 +197,80 @@ def _refuse_antimeridian(zones: Zones) -> None:
         )
 
 
-def _burn_zones(grid: Grid, codes: tuple[str, ...], first: int, geometry: NDArray[Any]) -> list[Any]:
-    """Spans and cells of some zones, as (zone, spans, cells, shares)."""
+def _burn_zones(grid: Grid, codes: tuple[str, ...], first: int, geometry: NDArray[Any]) -> list[ZonePart]:
+    """The cells of some zones; ``first`` is the index of the first of them, for messages."""
     import shapely
 
-    from gis.zonal.burn import burn_band, ring_sign
+    from gis.zonal.burn import ring_sign
 
+    nothing = ZonePart(np.empty((0, 3), np.int32), np.empty((0, 2), np.int32), np.empty(0))
     kind, xy, offsets = shapely.to_ragged_array(
         np.array([shapely.multipolygons([g]) if g.geom_type == "Polygon" and not g.is_empty else g for g in geometry]),
         include_z=False,
     )
     if kind == shapely.GeometryType.POLYGON:  # only empty polygons in this group
-        return []
+        return [nothing] * len(geometry)
     ring_of, polygon_of, part_of = (np.asarray(o, np.int64) for o in offsets)
-    t, (ny, nx) = grid.transform, grid.shape
+    t = grid.transform
     u = np.ascontiguousarray((xy[:, 0] - t.c) / t.a)
     v = np.ascontiguousarray((xy[:, 1] - t.f) / t.e)
     is_exterior = np.zeros(ring_of.size - 1, bool)
     is_exterior[polygon_of[:-1][np.diff(polygon_of) > 0]] = True  # the first ring of every part that is not empty
-
+    sign = np.array(
+        [ring_sign(u[a:b], v[a:b], not e) for a, b, e in zip(ring_of[:-1], ring_of[1:], is_exterior, strict=True)]
+    )
     out = []
     for k in range(part_of.size - 1):
-        rings = np.arange(polygon_of[part_of[k]], polygon_of[part_of[k + 1]])
-        if not rings.size:
+        r0, r1 = polygon_of[part_of[k]], polygon_of[part_of[k + 1]]
+        start = ring_of[r0 : r1 + 1]
+        if r0 == r1:
+            out.append(nothing)
             continue
-        start = ring_of[rings[0] : rings[-1] + 2]
         a, b = start[0], start[-1]
-        zu, zv, start = u[a:b], v[a:b], start - a
-        row0, row1 = max(int(np.floor(zv.min())), 0), min(int(np.ceil(zv.max())), ny)
-        col0, col1 = max(int(np.floor(zu.min())), 0), min(int(np.ceil(zu.max())), nx)
-        if row0 >= row1 or col0 >= col1:
-            continue
-        signs = np.array(
-            [
-                ring_sign(zu[start[i] : start[i + 1]], zv[start[i] : start[i + 1]], not is_exterior[ring])
-                for i, ring in enumerate(rings)
-            ]
-        )
-        step = max(BAND_CELLS // (col1 - col0), 1)
-        for band in range(row0, row1, step):
-            spans, cells, shares, worst = burn_band(zu, zv, start, signs, band, min(band + step, row1), col0, col1)
-            if worst > SHARE_TOLERANCE:
-                raise CoverageInvalid(
-                    f"the coverage of zone {codes[first + k]} leaves [0, 1] by {worst:.2g}",
-                    where=f"zone {codes[first + k]}, rows {band} to {min(band + step, row1)}",
-                    mend="the polygon overlaps itself: repair it (gis.boundaries.repair)",
-                )
-            out.append((first + k, spans, cells, shares))
+        out.append(_burn_one(grid, codes[first + k], u[a:b], v[a:b], start - a, sign[r0:r1]))
     return out
 
 
-def _assemble(grid: Grid, codes: tuple[str, ...], parts: list[Any]) -> Coverage:
-    """Sort the zones' pieces by row; inside a row they stay in the order of zones, then columns."""
+def _burn_one(
+    grid: Grid,
+    code: str,
+    u: NDArray[np.float64],
+    v: NDArray[np.float64],
+    start: NDArray[np.int64],
+    sign: NDArray[np.float64],
+) -> ZonePart:
+    """The cells of one zone, band by band."""
+    from gis.zonal.burn import burn_band
+
+    ny, nx = grid.shape
+    row0, row1 = max(int(np.floor(v.min())), 0), min(int(np.ceil(v.max())), ny)
+    col0, col1 = max(int(np.floor(u.min())), 0), min(int(np.ceil(u.max())), nx)
+    step = max(BAND_CELLS // max(col1 - col0, 1), 1)
+    bands = []
+    for band in range(row0, row1 if col0 < col1 else row0, step):
+        *pieces, worst = burn_band(u, v, start, sign, band, min(band + step, row1), col0, col1)
+        if worst > SHARE_TOLERANCE:
+            raise CoverageInvalid(
+                f"the coverage of zone {code} leaves [0, 1] by {worst:.2g}",
+                where=f"zone {code}, rows {band} to {min(band + step, row1)}",
+                mend="the polygon overlaps itself: repair it (gis.boundaries.repair)",
+            )
+        bands.append(pieces)
+    if len(bands) == 1:
+        return ZonePart(*bands[0])
+    empty = [np.empty((0, 3), np.int32), np.empty((0, 2), np.int32), np.empty(0)]
+    return ZonePart(*(np.concatenate(arrays) for arrays in zip(empty, *bands, strict=True)))
+
+
+def assemble(grid: Grid, codes: tuple[str, ...], parts: Sequence[ZonePart]) -> Coverage:
+    """Put the cells of all zones together, by row; inside a row in the order of zones, then columns."""
     index = np.uint16 if len(codes) <= 65_535 else np.uint32
-    spans = np.concatenate([p[1] for p in parts]) if parts else np.empty((0, 3), np.int32)
-    cells = np.concatenate([p[2] for p in parts]) if parts else np.empty((0, 2), np.int32)
-    shares = np.concatenate([p[3] for p in parts]) if parts else np.empty(0)
-    span_zone = np.repeat(np.array([p[0] for p in parts], index), [len(p[1]) for p in parts])
-    cell_zone = np.repeat(np.array([p[0] for p in parts], index), [len(p[2]) for p in parts])
+    number = np.arange(len(parts), dtype=index)
+    span_zone = np.repeat(number, [len(p.spans) for p in parts])
+    cell_zone = np.repeat(number, [len(p.cells) for p in parts])
+    spans = np.concatenate([np.empty((0, 3), np.int32), *(p.spans for p in parts)])
+    cells = np.concatenate([np.empty((0, 2), np.int32), *(p.cells for p in parts)])
+    shares = np.concatenate([np.empty(0), *(p.shares for p in parts)])
     by_row, by_cell_row = np.argsort(spans[:, 0], kind="stable"), np.argsort(cells[:, 0], kind="stable")
     rows = np.arange(grid.shape[0] + 1)
     return Coverage(
@@ -271,19 +324,19 @@ def _weigh_strip(coverage: Coverage, row0: int, row1: int, weight: NDArray[np.fl
     return (inner + cut).astype(np.float64)
 
 
-def zone_areas(grid: Grid, zones: Zones, coverage: Coverage, measure: Measure) -> NDArray[np.float64]:
-    """Area of each whole zone under a measure, its part beyond the raster's edge included.
+def zone_areas(grid: Grid, zones: Zones, coverage: Coverage, measures: Sequence[Measure]) -> NDArray[np.float64]:
+    """Area of each whole zone under some measures, its part beyond the raster's edge included.
 
     The grid is continued over the zones that reach beyond it, so that numerator and denominator of a covered share
     come from the same cells.
 
     Returns
     -------
-    (n_zones,) float64 [km2, or cells]
+    (n_zones, n_measures) float64 [km2, or cells]
     """
     import shapely
 
-    areas = weigh(coverage, measure)
+    areas = np.column_stack([weigh(coverage, measure) for measure in measures])
     geometry = _ready(grid, zones)
     x0, y0, x1, y1 = grid.bounds_xy
     box = shapely.bounds(geometry)
@@ -292,7 +345,8 @@ def zone_areas(grid: Grid, zones: Zones, coverage: Coverage, measure: Measure) -
     if beyond.size:
         bigger = _continued(grid, box[beyond])
         some = Zones(tuple(zones.codes[i] for i in beyond), geometry[beyond], grid.crs)
-        areas[beyond] = weigh(coverage_from_zones(bigger, some), measure)
+        whole = coverage_from_zones(bigger, some)
+        areas[beyond] = np.column_stack([weigh(whole, measure) for measure in measures])
     return areas
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from gis.zonal.store import Store
+
 
 @dataclass(frozen=True, slots=True)
 class LightLayer:
@@ -49,6 +51,8 @@ def light_layer(
     *,
     flares: StripMask | None = None,
     reach: Callable[[Coverage, Zones], Coverage] | None = None,
+    store: Store | None = None,
+    masked_by: str = "",
     run: Callable[..., list[Any]] | None = None,
 ) -> LightLayer:
     """Cover a light grid by a layer and measure it, once for all years.
@@ -59,22 +63,33 @@ def light_layer(
         Strip to bool mask of flare cells, see `gis.zonal.masks.flare_mask`.
     reach : callable, optional
         Extends the coverage over the sea, see `gis.zonal.masks.extend_to_coast`.
+    store : where coverage and areas are kept; default: nowhere.
+    masked_by : what the flare mask is made from, for the store.
     run : callable, optional
         As for `coverage_from_zones`.
     """
-    coverage = coverage_from_zones(grid, zones, run=run)
-    masked = np.zeros((len(zones), 2))
-    if flares is not None:
-        masked = _masked(coverage, flares)
+    coverage = store.coverage(grid, zones, run=run) if store else coverage_from_zones(grid, zones, run=run)
+
+    def measure(some: NDArray[np.intp]) -> NDArray[np.float64]:
+        """(n, 5): cells, areas and masked cells of some zones."""
+        part, cells = coverage.only(some), Zones(tuple(zones.codes[i] for i in some), zones.geometry[some], zones.crs)
+        masked = np.zeros((some.size, 2)) if flares is None else _masked(part, flares)
+        areas = zone_areas(grid, cells, part, ("true", "lambert"))
+        return np.column_stack([weigh(part, "cells"), areas, masked])
+
+    if store:
+        numbers = store.per_zone(f"areas|{grid.fingerprint}|{masked_by}", zones, 5, measure)
+    else:
+        numbers = measure(np.arange(len(zones)))
     return LightLayer(
         zones=zones,
         coverage=coverage,
         reach=reach(coverage, zones) if reach else coverage,
-        cells=weigh(coverage, "cells"),
-        area_true=zone_areas(grid, zones, coverage, "true"),
-        area_lambert=zone_areas(grid, zones, coverage, "lambert"),
-        masked_cells=masked[:, 0],
-        masked_true=masked[:, 1],
+        cells=numbers[:, 0],
+        area_true=numbers[:, 1],
+        area_lambert=numbers[:, 2],
+        masked_cells=numbers[:, 3],
+        masked_true=numbers[:, 4],
     )
 
 

@@ -1,0 +1,75 @@
+"""Whether a run has anything to do: one key over all inputs, settings and code, kept beside the outputs.
+
+In: a workspace and its two series. Out: the key; or what the last run left, when nothing has changed since.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import gis
+from gis.rasters.archive import file_sha256
+from gis.tables import atomic_path
+
+if TYPE_CHECKING:
+    from gis.rasters.series import Series
+    from gis.workspace import Workspace
+
+KEY_FILE = "last_run.json"
+"""In the cache: the key of the last finished run and its outputs' hashes; without it the next run does its work."""
+
+
+def package_fingerprint() -> str:
+    """SHA-256 of the source text of the whole package: other code may give other numbers."""
+    digest = hashlib.sha256()
+    root = Path(gis.__file__).resolve().parent
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def run_key(workspace: Workspace, series: tuple[Series, ...]) -> str:
+    """SHA-256 over the config, the content of every file a run reads, and the code."""
+    config, cache = workspace.config, workspace.cache
+    parts = [package_fingerprint(), hashlib.sha256(workspace.config_path.read_bytes()).hexdigest()]
+    parts += [f"{s.product.name}|{f.year}|{f.sha256}" for s in series for f in s.files]
+    named = [layer.file for layer in (config.boundaries.city, config.boundaries.district) if layer]
+    masks = config.lights.masks
+    named += [f for f in (masks.flares, masks.water, config.panel.cities) if f]
+    for name in named:
+        parts += [file_sha256(path, cache) for path in _with_sidecars(workspace.path(name)) if path.is_file()]
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()
+
+
+def _with_sidecars(path: Path) -> list[Path]:
+    """A file and those that belong to it: a Shapefile is several."""
+    if path.suffix.lower() != ".shp":
+        return [path]
+    return sorted(p for p in path.parent.glob(f"{path.stem}.*") if p.suffix.lower() in (".shp", ".dbf", ".prj", ".cpg"))
+
+
+def finished(workspace: Workspace, key: str) -> dict[str, Path] | None:
+    """The outputs of the last run, what -> file, when it had this key and they are as it left them; else None."""
+    try:
+        last = json.loads((workspace.cache / KEY_FILE).read_text(encoding="utf-8"))
+        outputs = {what: (workspace.root / name, sha256) for what, (name, sha256) in last["outputs"].items()}
+        same = last["key"] == key
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if not same or any(not p.is_file() or file_sha256(p, workspace.cache) != h for p, h in outputs.values()):
+        return None
+    return {what: path for what, (path, _) in outputs.items()}
+
+
+def remember(workspace: Workspace, key: str, paths: dict[str, Path]) -> None:
+    """Write down that a run with this key has finished."""
+    outputs = {
+        what: (path.relative_to(workspace.root).as_posix(), file_sha256(path, workspace.cache))
+        for what, path in paths.items()
+    }
+    with atomic_path(workspace.cache / KEY_FILE) as temporary:
+        temporary.write_text(json.dumps({"key": key, "outputs": outputs}, ensure_ascii=False), encoding="utf-8")

@@ -1,0 +1,465 @@
+"""Resampling, cell by cell; compiled. Plain functions on arrays: no files, no Dask, no projections.
+
+In: a window of source values, coordinates of cell corners or centres in the cells of the other grid. Out: sums and
+weights of target cells, sampled values, accounts of mass.
+
+What a source cell adds to a target cell depends on these two cells alone, and every target cell adds up its source
+cells in one order (mesh block by mesh block, row by row). So the bits depend neither on tiles nor on workers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numba as nb
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Values = NDArray[np.float32] | NDArray[np.int32] | NDArray[np.float64]
+
+NOISE = 1e-14
+"""Pieces smaller than this share of their cell are rounding, not overlap: coordinates are relative to the cell."""
+
+# Columns of `account_blocks`' result.
+MASS, BEYOND = 0, 1
+
+# Columns of `scan_strip`'s result.
+TOTAL, NODATA_CELLS, NEGATIVE_CELLS, NEGATIVE_TOTAL = range(4)
+
+
+@nb.njit(cache=True, nogil=True)
+def block_points(nodes: Floats, row: int, col: int, lagrange: Floats, out: Floats) -> None:
+    """Interpolate one coordinate at the points of one mesh block, its far edges included.
+
+    Parameters
+    ----------
+    nodes : (n, m) float64; the block's own corner is node (row + 1, col + 1).
+    lagrange : (step + 1, 4) float64
+        Weights of four neighbouring nodes; exactly one of them at both ends, so that neighbouring blocks agree.
+    out : (step + 1, step + 1) float64, filled.
+    """
+    for i in range(lagrange.shape[0]):
+        w0, w1, w2, w3 = lagrange[i, 0], lagrange[i, 1], lagrange[i, 2], lagrange[i, 3]
+        a = w0 * nodes[row, col] + w1 * nodes[row + 1, col] + w2 * nodes[row + 2, col] + w3 * nodes[row + 3, col]
+        col1, col2, col3 = col + 1, col + 2, col + 3
+        b = w0 * nodes[row, col1] + w1 * nodes[row + 1, col1] + w2 * nodes[row + 2, col1] + w3 * nodes[row + 3, col1]
+        c = w0 * nodes[row, col2] + w1 * nodes[row + 1, col2] + w2 * nodes[row + 2, col2] + w3 * nodes[row + 3, col2]
+        d = w0 * nodes[row, col3] + w1 * nodes[row + 1, col3] + w2 * nodes[row + 2, col3] + w3 * nodes[row + 3, col3]
+        for j in range(lagrange.shape[0]):
+            out[i, j] = lagrange[j, 0] * a + lagrange[j, 1] * b + lagrange[j, 2] * c + lagrange[j, 3] * d
+
+
+@nb.njit(cache=True, nogil=True)
+def window_points(
+    nodes: Floats, first_block: tuple[int, int], step: int, lagrange: Floats, row0: int, col0: int, out: Floats
+) -> None:
+    """Interpolate one coordinate at points [row0, row0 + n) x [col0, col0 + m); ``out`` is (n, m), filled."""
+    n, m = out.shape
+    line = np.empty(nodes.shape[1])
+    for i in range(n):
+        row = row0 + i
+        k = row // step - first_block[0]
+        w = lagrange[row % step]
+        for c in range(line.size):
+            line[c] = w[0] * nodes[k, c] + w[1] * nodes[k + 1, c] + w[2] * nodes[k + 2, c] + w[3] * nodes[k + 3, c]
+        for j in range(m):
+            col = col0 + j
+            c = col // step - first_block[1]
+            w = lagrange[col % step]
+            out[i, j] = w[0] * line[c] + w[1] * line[c + 1] + w[2] * line[c + 2] + w[3] * line[c + 3]
+
+
+# --- a projected cell split over target cells ------------------------------------------------------------------------
+
+
+@nb.njit(nogil=True, inline="always")
+def _piece(parts: Floats, row: int, xa: float, xb: float, area: float) -> None:
+    """Add one edge piece inside one row; ``area`` is its signed height. The method is `gis.zonal.burn`'s."""
+    left, right = (xa, xb) if xa <= xb else (xb, xa)
+    first = int(left)
+    if right <= first + 1:
+        share = (0.5 * (left + right) - first) * area
+        parts[row, first] += area - share
+        parts[row, first + 1] += share
+        return
+    slope = area / (right - left)
+    col = first
+    while col < right:
+        a = left if left > col else float(col)
+        b = right if right < col + 1 else float(col + 1)
+        part = slope * (b - a)
+        share = (0.5 * (a + b) - col) * part
+        parts[row, col] += part - share
+        parts[row, col + 1] += share
+        col += 1
+
+
+@nb.njit(nogil=True)
+def _edge(parts: Floats, xa: float, ya: float, xb: float, yb: float) -> None:
+    sign = 1.0
+    if ya > yb:  # always downwards: two cells split their common edge by the same numbers
+        xa, ya, xb, yb, sign = xb, yb, xa, ya, -1.0
+    row = int(ya)
+    if yb <= row + 1:
+        _piece(parts, row, xa, xb, sign * (yb - ya))
+        return
+    slope = (xb - xa) / (yb - ya)
+    low, high = min(xa, xb), max(xa, xb)
+    top, x_top = ya, xa
+    while top < yb:
+        bottom, x_bottom = float(row + 1), xb
+        if bottom < yb:
+            x_bottom = min(max(xa + (bottom - ya) * slope, low), high)
+        else:
+            bottom = yb
+        _piece(parts, row, x_top, x_bottom, sign * (bottom - top))
+        top, x_top = bottom, x_bottom
+        row += 1
+
+
+@nb.njit(nogil=True, inline="always")
+def _split(
+    parts: Floats, n_rows: int, n_cols: int,
+    x0: float, y0: float, x1: float, y1: float, x2: float, y2: float, x3: float, y3: float,
+) -> float:  # fmt: skip
+    """Fill ``parts[:n_rows, :n_cols]`` with the overlap of a quadrilateral and each cell; return their sum.
+
+    Coordinates are relative to the first cell. The sum is the quadrilateral's area, by which callers divide: mass is
+    then kept whatever rounding did to the pieces.
+    """
+    _edge(parts, x0, y0, x1, y1)
+    _edge(parts, x1, y1, x2, y2)
+    _edge(parts, x2, y2, x3, y3)
+    _edge(parts, x3, y3, x0, y0)
+    area = 0.0
+    for row in range(n_rows):
+        running = 0.0
+        for col in range(n_cols):
+            running += parts[row, col]
+            parts[row, col] = running
+            area += running
+    sign = 1.0 if area > 0.0 else -1.0
+    least, kept = abs(area) * NOISE, 0.0
+    for row in range(n_rows):
+        for col in range(n_cols):
+            piece = sign * parts[row, col]
+            piece = piece if piece > least else 0.0
+            parts[row, col] = piece
+            kept += piece
+    return kept
+
+
+@nb.njit(nogil=True, inline="always")
+def _is_data(x: float, low: float, high: float, nodata: float) -> bool:
+    return (x >= low) & (x <= high) & (x != nodata)  # NaN fails the first two
+
+
+@nb.njit(cache=True, nogil=True)
+def split_cells(
+    values: Values,
+    rules: tuple[float, float, float, float],
+    us: Floats,
+    vs: Floats,
+    max_side: float,
+    is_count: bool,
+    tile: tuple[int, int, int, int],
+    total: Floats,
+    weight: Floats,
+    parts: Floats,
+) -> Floats:
+    """Add source cells to the target cells they overlap.
+
+    Parameters
+    ----------
+    values : (n, m), float32, int32 or float64
+    rules : (low, high, nodata, floor): data is ``low <= x <= high`` and ``x != nodata``; below ``floor`` it counts as 0.
+    us, vs : (at least n + 1, at least m + 1) float64 [target cells]
+        Column and row coordinates of the cells' corners; NaN where the target CRS has no such point.
+    max_side : a cell wider or taller than this is torn by the edge of the target CRS and has no place.
+    is_count : a count is divided in proportion to overlap; an intensity is weighed by it.
+    tile : (row0, row1, col0, col1) of the target, of which ``total`` and ``weight`` are the cells, added to.
+    parts : working memory, zeros.
+
+    Returns
+    -------
+    ``parts``, zeros again, larger where a cell needed more.
+    """
+    low, high, nodata, floor = rules
+    row0, row1, col0, col1 = tile
+    for i in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            x = float(values[i, j])
+            if not _is_data(x, low, high, nodata):
+                continue
+            x0, x1, x2, x3 = us[i, j], us[i, j + 1], us[i + 1, j + 1], us[i + 1, j]
+            y0, y1, y2, y3 = vs[i, j], vs[i, j + 1], vs[i + 1, j + 1], vs[i + 1, j]
+            left, right = min(min(x0, x1), min(x2, x3)), max(max(x0, x1), max(x2, x3))
+            top, bottom = min(min(y0, y1), min(y2, y3)), max(max(y0, y1), max(y2, y3))
+            if not ((right > col0) & (left < col1) & (bottom > row0) & (top < row1)):
+                continue
+            if not ((right - left <= max_side) & (bottom - top <= max_side)):
+                continue
+            x = x if x >= floor else 0.0
+            first_col, first_row = int(np.floor(left)), int(np.floor(top))
+            n_cols, n_rows = int(np.floor(right)) - first_col + 1, int(np.floor(bottom)) - first_row + 1
+            if n_cols == 1 and n_rows == 1:
+                area = 0.5 * abs((x2 - x0) * (y3 - y1) - (x3 - x1) * (y2 - y0))
+                total[first_row - row0, first_col - col0] += x if is_count else x * area
+                weight[first_row - row0, first_col - col0] += area
+                continue
+            if n_rows > parts.shape[0] or n_cols + 2 > parts.shape[1]:
+                parts = np.zeros((n_rows + 2, n_cols + 4))
+            fx, fy = float(first_col), float(first_row)
+            area = _split(parts, n_rows, n_cols, x0 - fx, y0 - fy, x1 - fx, y1 - fy, x2 - fx, y2 - fy, x3 - fx, y3 - fy)
+            scale = (x / area if area > 0.0 else 0.0) if is_count else x
+            for row in range(n_rows):
+                inside_rows = row0 <= first_row + row < row1
+                for col in range(n_cols):
+                    piece = parts[row, col]
+                    if inside_rows and piece > 0.0 and col0 <= first_col + col < col1:
+                        total[first_row + row - row0, first_col + col - col0] += scale * piece
+                        weight[first_row + row - row0, first_col + col - col0] += piece
+            parts[:n_rows, : n_cols + 2] = 0.0
+    return parts
+
+
+@nb.njit(cache=True, nogil=True)
+def split_blocks(
+    values: Values,
+    origin: tuple[int, int],
+    rules: tuple[float, float, float, float],
+    u_nodes: Floats,
+    v_nodes: Floats,
+    first_block: tuple[int, int],
+    step: int,
+    lagrange: Floats,
+    blocks: NDArray[np.int64],
+    max_side: float,
+    is_count: bool,
+    tile: tuple[int, int, int, int],
+    total: Floats,
+    weight: Floats,
+) -> None:
+    """`split_cells` for whole mesh blocks, whose corners are interpolated block by block.
+
+    Parameters
+    ----------
+    values : window of the source whose first cell is ``origin`` (row, col); it holds the blocks, cut at its far edges.
+    blocks : (n, 2) int64: (row, col) of blocks, counted from the source's first cell.
+    """
+    us, vs = np.empty((step + 1, step + 1)), np.empty((step + 1, step + 1))
+    parts = np.zeros((8, 12))
+    for b in range(blocks.shape[0]):
+        row, col = blocks[b, 0], blocks[b, 1]
+        block_points(u_nodes, row - first_block[0], col - first_block[1], lagrange, us)
+        block_points(v_nodes, row - first_block[0], col - first_block[1], lagrange, vs)
+        r, c = row * step - origin[0], col * step - origin[1]
+        some = values[r : min(r + step, values.shape[0]), c : min(c + step, values.shape[1])]
+        parts = split_cells(some, rules, us, vs, max_side, is_count, tile, total, weight, parts)
+
+
+@nb.njit(cache=True, nogil=True)
+def account_cells(
+    values: Values,
+    rules: tuple[float, float, float, float],
+    us: Floats,
+    vs: Floats,
+    max_side: float,
+    is_count: bool,
+    shape: tuple[int, int],
+    out: Floats,
+) -> None:
+    """Add to ``out`` the mass of source cells, and how much of it lies beyond the target or has no place in its CRS.
+
+    The mass of an intensity is value times the cell's area in the target plane [target cells]; of a cell that has no
+    place in the target CRS it is unknown and left out.
+    """
+    low, high, nodata, floor = rules
+    n_target_rows, n_target_cols = shape
+    parts = np.zeros((8, 12))
+    for i in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            x = float(values[i, j])
+            if not _is_data(x, low, high, nodata) or x == 0.0:
+                continue
+            x = x if x >= floor else 0.0
+            x0, x1, x2, x3 = us[i, j], us[i, j + 1], us[i + 1, j + 1], us[i + 1, j]
+            y0, y1, y2, y3 = vs[i, j], vs[i, j + 1], vs[i + 1, j + 1], vs[i + 1, j]
+            left, right = min(min(x0, x1), min(x2, x3)), max(max(x0, x1), max(x2, x3))
+            top, bottom = min(min(y0, y1), min(y2, y3)), max(max(y0, y1), max(y2, y3))
+            finite = np.isfinite(x0 + x1 + x2 + x3 + y0 + y1 + y2 + y3)
+            if not (finite & (right - left <= max_side) & (bottom - top <= max_side)):
+                if is_count:
+                    out[MASS] += x
+                    out[BEYOND] += x
+                continue
+            mass = x if is_count else x * 0.5 * abs((x2 - x0) * (y3 - y1) - (x3 - x1) * (y2 - y0))
+            out[MASS] += mass
+            if (left >= 0.0) & (top >= 0.0) & (right <= n_target_cols) & (bottom <= n_target_rows):
+                continue
+            if (right <= 0.0) | (bottom <= 0.0) | (left >= n_target_cols) | (top >= n_target_rows):
+                out[BEYOND] += mass
+                continue
+            first_col, first_row = int(np.floor(left)), int(np.floor(top))
+            n_cols, n_rows = int(np.floor(right)) - first_col + 1, int(np.floor(bottom)) - first_row + 1
+            if n_rows > parts.shape[0] or n_cols + 2 > parts.shape[1]:
+                parts = np.zeros((n_rows + 2, n_cols + 4))
+            fx, fy = float(first_col), float(first_row)
+            area = _split(parts, n_rows, n_cols, x0 - fx, y0 - fy, x1 - fx, y1 - fy, x2 - fx, y2 - fy, x3 - fx, y3 - fy)
+            outside = 0.0
+            for row in range(n_rows):
+                for col in range(n_cols):
+                    if not (0 <= first_row + row < n_target_rows and 0 <= first_col + col < n_target_cols):
+                        outside += parts[row, col]
+            out[BEYOND] += mass * outside / area if area > 0.0 else mass
+            parts[:n_rows, : n_cols + 2] = 0.0
+
+
+@nb.njit(cache=True, nogil=True)
+def account_blocks(
+    values: Values,
+    origin: tuple[int, int],
+    rules: tuple[float, float, float, float],
+    u_nodes: Floats,
+    v_nodes: Floats,
+    first_block: tuple[int, int],
+    step: int,
+    lagrange: Floats,
+    blocks: NDArray[np.int64],
+    max_side: float,
+    is_count: bool,
+    shape: tuple[int, int],
+    out: Floats,
+) -> None:
+    """`account_cells` for whole mesh blocks; arguments as `split_blocks`."""
+    us, vs = np.empty((step + 1, step + 1)), np.empty((step + 1, step + 1))
+    for b in range(blocks.shape[0]):
+        row, col = blocks[b, 0], blocks[b, 1]
+        block_points(u_nodes, row - first_block[0], col - first_block[1], lagrange, us)
+        block_points(v_nodes, row - first_block[0], col - first_block[1], lagrange, vs)
+        r, c = row * step - origin[0], col * step - origin[1]
+        some = values[r : min(r + step, values.shape[0]), c : min(c + step, values.shape[1])]
+        account_cells(some, rules, us, vs, max_side, is_count, shape, out)
+
+
+@nb.njit(cache=True, nogil=True)
+def scan_strip(values: Values, rules: tuple[float, float, float, float], raw_low: float, weights: Floats) -> Floats:
+    """Account for a strip of a raster before anything is done to it.
+
+    Parameters
+    ----------
+    raw_low : lowest value that is data before the negatives policy; see `gis.zonal.engine.Bounds`.
+    weights : (n_rows, 1) or (n_rows, n_cols) float64: what a cell weighs in the total.
+
+    Returns
+    -------
+    (4,) float64: weighted total of the data, cells without data, cells below zero, their sum (unweighted).
+    """
+    low, high, nodata, floor = rules
+    out = np.zeros(4)
+    wide = weights.shape[1] > 1
+    for i in range(values.shape[0]):
+        lanes = np.zeros(8)
+        n_nodata = 0
+        for j in range(values.shape[1]):
+            x = float(values[i, j])
+            if not _is_data(x, raw_low, high, nodata):
+                n_nodata += 1
+                continue
+            if x < 0.0:
+                out[NEGATIVE_CELLS] += 1.0
+                out[NEGATIVE_TOTAL] += x
+            if x >= low and x >= floor:
+                lanes[j % 8] += x * weights[i, j] if wide else x
+        out[NODATA_CELLS] += n_nodata
+        out[TOTAL] += lanes.sum() if wide else lanes.sum() * weights[i, 0]
+    return out
+
+
+# --- target cells sampled --------------------------------------------------------------------------------------------
+
+
+@nb.njit(cache=True, nogil=True)
+def sample_nearest(
+    values: Values, origin: tuple[int, int], rules: tuple[float, float, float, float],
+    us: Floats, vs: Floats, fill: float, out: Values,
+) -> None:  # fmt: skip
+    """Take the value of the source cell that holds each point; ``us``, ``vs`` are source columns and rows."""
+    low, high, nodata, floor = rules
+    n_rows, n_cols = values.shape
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            u, v = us[i, j] - origin[1], vs[i, j] - origin[0]
+            out[i, j] = fill
+            if (u >= 0.0) & (v >= 0.0) & (u < n_cols) & (v < n_rows):  # NaN: no
+                x = float(values[int(v), int(u)])
+                if _is_data(x, low, high, nodata):
+                    out[i, j] = x if x >= floor else 0.0
+
+
+@nb.njit(cache=True, nogil=True)
+def sample_bilinear(
+    values: Values, origin: tuple[int, int], rules: tuple[float, float, float, float],
+    us: Floats, vs: Floats, fill: float, out: Values,
+) -> None:  # fmt: skip
+    """Interpolate between the four nearest source centres; those without data leave their weight to the others.
+
+    A point whose own source cell has no data has none: data keep their outline.
+    """
+    low, high, nodata, floor = rules
+    n_rows, n_cols = values.shape
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            u, v = us[i, j] - origin[1], vs[i, j] - origin[0]
+            out[i, j] = fill
+            if not ((u >= 0.0) & (v >= 0.0) & (u < n_cols) & (v < n_rows)):
+                continue
+            if not _is_data(float(values[int(v), int(u)]), low, high, nodata):
+                continue
+            col, row = int(np.floor(u - 0.5)), int(np.floor(v - 0.5))
+            du, dv = u - 0.5 - col, v - 0.5 - row
+            total, weight = 0.0, 0.0
+            for r in range(2):
+                for c in range(2):
+                    if 0 <= row + r < n_rows and 0 <= col + c < n_cols:
+                        x = float(values[row + r, col + c])
+                        if _is_data(x, low, high, nodata):
+                            w = (dv if r else 1.0 - dv) * (du if c else 1.0 - du)
+                            total += w * (x if x >= floor else 0.0)
+                            weight += w
+            out[i, j] = total / weight
+
+
+@nb.njit(cache=True, nogil=True)
+def sample_average(
+    values: Values, origin: tuple[int, int], rules: tuple[float, float, float, float],
+    us: Floats, vs: Floats, fill: float, out: Values,
+) -> None:  # fmt: skip
+    """Average source cells over the box around each target cell's four corners; ``us``, ``vs`` one larger each way."""
+    low, high, nodata, floor = rules
+    n_rows, n_cols = values.shape
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = fill
+            x0, x1, x2, x3 = us[i, j], us[i, j + 1], us[i + 1, j + 1], us[i + 1, j]
+            y0, y1, y2, y3 = vs[i, j], vs[i, j + 1], vs[i + 1, j + 1], vs[i + 1, j]
+            if not np.isfinite(x0 + x1 + x2 + x3 + y0 + y1 + y2 + y3):
+                continue
+            left = max(min(min(x0, x1), min(x2, x3)) - origin[1], 0.0)
+            right = min(max(max(x0, x1), max(x2, x3)) - origin[1], float(n_cols))
+            top = max(min(min(y0, y1), min(y2, y3)) - origin[0], 0.0)
+            bottom = min(max(max(y0, y1), max(y2, y3)) - origin[0], float(n_rows))
+            total, weight = 0.0, 0.0
+            for row in range(int(top), int(np.ceil(bottom))):
+                height = min(bottom, row + 1.0) - max(top, float(row))
+                for col in range(int(left), int(np.ceil(right))):
+                    x = float(values[row, col])
+                    if _is_data(x, low, high, nodata):
+                        w = height * (min(right, col + 1.0) - max(left, float(col)))
+                        total += w * (x if x >= floor else 0.0)
+                        weight += w
+            if weight > 0.0:
+                out[i, j] = total / weight

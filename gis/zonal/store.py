@@ -1,0 +1,353 @@
+"""The store: coverages and sums kept on disk by what they were made from, so that a rerun does only what changed.
+
+In: grids, zones, jobs. Out: the same ``Coverage`` and ``ZoneSums`` as without a store, bit for bit.
+
+Everything is keyed by content: a zone by its code, WKB and CRS, a grid by shape, transform and CRS, a raster by the
+SHA-256 of its file, and all of them by the source text of the code that computes (`code_fingerprint`). A zone's sums
+do not depend on the other zones of its layer, so they are kept zone by zone: a new boundary vintage computes the
+polygons that changed and reads the strips that those touch.
+
+Files are written under a temporary name, flushed and renamed. Two processes may share a store: each writes whole
+files of its own knowledge, the later one wins, and what an earlier one knew besides is computed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gis.errors import GisError
+from gis.grid import Grid, Zones
+from gis.tables import atomic_path
+from gis.zonal.coverage import Coverage, ZonePart, assemble, burn_parts
+from gis.zonal.engine import Job, ZoneSums, run_jobs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+COMPUTING = ("crs.py", "grid.py", "raster_io", "zonal")
+"""Modules and packages of ``gis`` whose text decides what a sum is."""
+
+
+@lru_cache(maxsize=1)
+def code_fingerprint() -> str:
+    """SHA-256 of the source text of everything that computes coverages and sums."""
+    root = Path(__file__).resolve().parent.parent
+    digest = hashlib.sha256()
+    for name in COMPUTING:
+        place = root / name
+        for path in [place] if place.is_file() else sorted(place.glob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _key(*parts: str) -> str:
+    return hashlib.sha256("|".join((code_fingerprint(), *parts)).encode()).hexdigest()[:40]
+
+
+@dataclass(slots=True)
+class Reuse:
+    """What a run found in the store, for it to say."""
+
+    zones_known: int = 0
+    """Zone coverages taken from the store."""
+    zones_built: int = 0
+    """Zone coverages built."""
+    sums_known: int = 0
+    """Sums of one zone in one raster taken from the store."""
+    sums_made: int = 0
+    """Sums of one zone in one raster computed."""
+    rasters_read: int = 0
+    """Rasters opened for summing."""
+    rasters_spared: int = 0
+    """Rasters of which everything was known."""
+
+    def sentence(self) -> str:
+        """One line for the summary."""
+        return (
+            f"store: coverage of {self.zones_known} zones reused, {self.zones_built} built; "
+            f"{self.rasters_spared} rasters not read again, {self.rasters_read} read; "
+            f"{self.sums_known} zone sums reused, {self.sums_made} computed"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of the store."""
+
+    path: Path
+    """Where it is."""
+    kind: str
+    """``coverage`` or ``sums``."""
+    size_bytes: int
+    """Its size."""
+    used: float
+    """When it was last used, seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A folder of coverages and sums; deleting any of it costs time and nothing else."""
+
+    root: Path
+    """The folder; made when first written to."""
+    reuse: Reuse = field(default_factory=Reuse)
+    """Counts since this object was made."""
+
+    # --- coverage ----------------------------------------------------------------------------------------------------
+
+    def coverage(self, grid: Grid, zones: Zones, *, run: Callable[..., list[Any]] | None = None) -> Coverage:
+        """Coverage of a grid by zones; only zones that no stored layer of this grid knows are built.
+
+        Raises
+        ------
+        As `gis.zonal.coverage.coverage_from_zones`.
+        """
+        prints = zones.fingerprints
+        folder = self.root / "coverage" / _key("grid", grid.fingerprint)
+        path = folder / f"{_key('layer', *prints)}.npz"
+        parts = self._known_parts(folder, path, set(prints))
+        missing = [i for i, p in enumerate(prints) if p not in parts]
+        self.reuse.zones_known += len(prints) - len(missing)
+        self.reuse.zones_built += len(missing)
+        if missing:
+            some = Zones(tuple(zones.codes[i] for i in missing), zones.geometry[missing], zones.crs)
+            for i, part in zip(missing, burn_parts(grid, some, run=run), strict=True):
+                parts[prints[i]] = part
+        ordered = [parts[p] for p in prints]
+        if missing or not path.exists():
+            _write_parts(path, prints, ordered)
+        return assemble(grid, zones.codes, ordered)
+
+    def _known_parts(self, folder: Path, exact: Path, wanted: set[str]) -> dict[str, ZonePart]:
+        """Parts of the wanted zones, from the layer itself or from others of the same grid, newest first."""
+        found: dict[str, ZonePart] = {}
+        others = sorted(folder.glob("*.npz"), key=_mtime, reverse=True) if folder.is_dir() else []
+        for path in [exact, *(p for p in others if p != exact)]:
+            if wanted <= found.keys():
+                break
+            found.update(_read_parts(path, wanted - found.keys()))
+        return found
+
+    # --- sums --------------------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        jobs: Sequence[Job],
+        zones: Sequence[Sequence[Zones]],
+        rasters: Sequence[str],
+        *,
+        run: Callable[..., list[Any]] | None = None,
+    ) -> list[list[ZoneSums]]:
+        """`run_jobs`, but for sums the store knows.
+
+        Parameters
+        ----------
+        jobs : jobs without a mask, or whose mask is named in ``rasters``.
+        zones : for each job the zones of its layers, in order.
+        rasters : for each job what its raster and mask are made from: a content hash.
+        """
+        plans = [self._plan(job, layers, raster) for job, layers, raster in zip(jobs, zones, rasters, strict=True)]
+        todo = [(i, plan.job) for i, plan in enumerate(plans) if plan.job is not None]
+        self.reuse.rasters_read += len(todo)
+        self.reuse.rasters_spared += len(jobs) - len(todo)
+        made = dict(zip([i for i, _ in todo], run_jobs([job for _, job in todo], run=run), strict=True))
+        return [self._finish(plan, made.get(i)) for i, plan in enumerate(plans)]
+
+    def _plan(self, job: Job, layers: Sequence[Zones], raster: str) -> _Plan:
+        settings = f"{job.rules}|{job.measures}|{job.profile}|{job.info.band}|{job.info.grid.fingerprint}"
+        path = self.root / "sums" / f"{_key('sums', raster, settings)}.npz"
+        known = _read_sums(path)
+        prints = [list(zones.fingerprints) for zones in layers]
+        missing = [[i for i, p in enumerate(layer) if p not in known.rows] for layer in prints]
+        unread = job.whole and np.isnan(known.raster_sum)
+        self.reuse.sums_known += sum(len(p) - len(m) for p, m in zip(prints, missing, strict=True))
+        self.reuse.sums_made += sum(map(len, missing))
+        if not any(missing) and not unread:
+            return _Plan(path, job, prints, missing, known, None)
+        some = tuple(c.only(np.array(m, np.intp)) for c, m in zip(job.layers, missing, strict=True))
+        return _Plan(path, job, prints, missing, known, replace(job, layers=some, whole=unread))
+
+    def _finish(self, plan: _Plan, made: list[ZoneSums] | None) -> list[ZoneSums]:
+        known, job = plan.known, plan.asked
+        if made is not None:
+            for prints, missing, sums in zip(plan.prints, plan.missing, made, strict=True):
+                rows = _rows_of(sums)
+                known.rows.update({prints[i]: rows[k] for k, i in enumerate(missing)})
+                if plan.job is not None and plan.job.whole:
+                    known.raster_sum = sums.raster_sum
+            _write_sums(plan.path, known)
+        n = len(job.measures)
+        total = known.raster_sum if job.whole else np.nan
+        out = []
+        for prints in plan.prints:
+            rows = np.array([known.rows[p] for p in prints]).reshape(len(prints), -1)
+            profile = rows[:, 2 * n :] if job.profile else None
+            out.append(ZoneSums(job.measures, rows[:, :n], rows[:, n : 2 * n], profile, total))
+        return out
+
+    # --- anything else that belongs to one zone ----------------------------------------------------------------------
+
+    def per_zone(
+        self, name: str, zones: Zones, width: int, compute: Callable[[NDArray[np.intp]], NDArray[np.float64]]
+    ) -> NDArray[np.float64]:
+        """(n_zones, width) float64: a value of each zone, computed for those that the store does not know.
+
+        Parameters
+        ----------
+        name : what the values are made from besides the zone: hashes of rasters, grids and settings.
+        compute : indices of zones -> (n, width); a zone's row must not depend on which others are asked for.
+        """
+        path = self.root / "sums" / f"{_key('values', name)}.npz"
+        known, prints = _read_sums(path), zones.fingerprints
+        missing = np.array([i for i, p in enumerate(prints) if p not in known.rows], np.intp)
+        if missing.size:
+            known.rows.update(zip([prints[i] for i in missing], compute(missing), strict=True))
+            _write_sums(path, known)
+        return np.array([known.rows[p] for p in prints]).reshape(len(prints), width)
+
+    # --- housekeeping ------------------------------------------------------------------------------------------------
+
+    def entries(self) -> list[Entry]:
+        """Every file of the store, most recently used first."""
+        out = []
+        for kind in ("coverage", "sums"):
+            for path in (self.root / kind).rglob("*.npz"):
+                with suppress(FileNotFoundError):  # another process may be tidying up
+                    stat = path.stat()
+                    out.append(Entry(path, kind, stat.st_size, stat.st_mtime))
+        return sorted(out, key=lambda e: e.used, reverse=True)
+
+    def collect(self, *, older_than_days: float | None = None, keep_bytes: int | None = None) -> list[Entry]:
+        """Delete entries unused for some days, then the least recently used ones beyond a size; return them.
+
+        Files that an interrupted write left behind go as well when they are older than an hour.
+        """
+        entries, gone = self.entries(), []
+        now, kept = time.time(), 0
+        for entry in entries:
+            old = older_than_days is not None and now - entry.used > older_than_days * 86_400
+            kept += entry.size_bytes
+            if old or (keep_bytes is not None and kept > keep_bytes):
+                with suppress(FileNotFoundError):
+                    entry.path.unlink()
+                gone.append(entry)
+        for path in self.root.rglob(".*.npz*"):
+            with suppress(FileNotFoundError):
+                if now - path.stat().st_mtime > 3600:
+                    path.unlink()
+        return gone
+
+
+@dataclass(slots=True)
+class _Known:
+    """Sums of one raster under one setting."""
+
+    rows: dict[str, NDArray[np.float64]]
+    """Zone fingerprint -> its row: sums, valid weights, profile."""
+    raster_sum: float
+    """Sum of all valid cells; NaN when the raster was never read whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is known of a job and what is left to do."""
+
+    path: Path
+    asked: Job
+    prints: list[list[str]]
+    missing: list[list[int]]
+    known: _Known
+    job: Job | None
+
+
+def _rows_of(sums: ZoneSums) -> NDArray[np.float64]:
+    parts = [sums.sums, sums.valid] + ([sums.profile] if sums.profile is not None else [])
+    return np.hstack(parts)
+
+
+def _mtime(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _load(path: Path) -> dict[str, NDArray[Any]]:
+    """Arrays of a file; nothing for one that is absent or damaged, which then is made anew."""
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            found = {name: data[name] for name in data.files}
+        os.utime(path)
+    except (OSError, ValueError, KeyError, EOFError, _bad_zip()):
+        return {}
+    return found
+
+
+def _bad_zip() -> type[Exception]:
+    import zipfile
+
+    return zipfile.BadZipFile
+
+
+def _save(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    with suppress(GisError), atomic_path(path) as temporary, open(temporary, "wb") as stream:
+        np.savez(stream, **arrays)  # type: ignore[arg-type]  # a full disk costs the next run time, not this one its result
+
+
+def _read_sums(path: Path) -> _Known:
+    data = _load(path)
+    if not {"prints", "rows", "raster_sum"} <= data.keys() or len(data["prints"]) != len(data["rows"]):
+        return _Known({}, float("nan"))
+    return _Known(dict(zip(_texts(data["prints"]), data["rows"], strict=True)), float(data["raster_sum"]))
+
+
+def _write_sums(path: Path, known: _Known) -> None:
+    rows = np.array(list(known.rows.values())).reshape(len(known.rows), -1)
+    _save(path, {"prints": _bytes(known.rows), "rows": rows, "raster_sum": np.array(known.raster_sum)})
+
+
+def _read_parts(path: Path, wanted: set[str]) -> dict[str, ZonePart]:
+    data = _load(path)
+    names = {"prints", "n_spans", "n_cells", "spans", "cells", "shares"}
+    if not names <= data.keys():
+        return {}
+    span_end, cell_end = np.cumsum(data["n_spans"]), np.cumsum(data["n_cells"])
+    out = {}
+    for i, name in enumerate(_texts(data["prints"])):
+        if name in wanted:
+            a, b = span_end[i] - data["n_spans"][i], span_end[i]
+            c, d = cell_end[i] - data["n_cells"][i], cell_end[i]
+            out[name] = ZonePart(data["spans"][a:b], data["cells"][c:d], data["shares"][c:d])
+    return out
+
+
+def _write_parts(path: Path, prints: Sequence[str], parts: Sequence[ZonePart]) -> None:
+    _save(
+        path,
+        {
+            "prints": _bytes(prints),
+            "n_spans": np.array([len(p.spans) for p in parts], np.int64),
+            "n_cells": np.array([len(p.cells) for p in parts], np.int64),
+            "spans": np.concatenate([p.spans for p in parts]) if parts else np.empty((0, 3), np.int32),
+            "cells": np.concatenate([p.cells for p in parts]) if parts else np.empty((0, 2), np.int32),
+            "shares": np.concatenate([p.shares for p in parts]) if parts else np.empty(0),
+        },
+    )
+
+
+def _bytes(prints: Any) -> NDArray[np.uint8]:
+    return np.frombuffer(b"".join(bytes.fromhex(p) for p in prints), np.uint8).reshape(-1, 32)
+
+
+def _texts(prints: NDArray[np.uint8]) -> list[str]:
+    return [row.tobytes().hex() for row in prints]
