@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-
 from gis.boundaries.reference import (
     FIRST_YEAR,
     LAST_YEAR,
@@ -28,9 +27,6 @@ from gis.boundaries.reference import (
     prefecture_units,
 )
 from gis.errors import CodeInvalid, OptionInvalid
-
-ENDS = ("split", "merge", "abolished")
-"""Kinds of change after which the old unit is no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +120,7 @@ def _line(code: str, year: int) -> _Line:
             break
         held[y] = before
     gives = {(y + 1, c) for y, c in held.items()}
-    takes = {(y, c) for y, c in held.items()}
+    takes = set(held.items())
     return _Line(frozenset(gives), frozenset(takes))
 
 
@@ -286,7 +282,7 @@ def identities(
 
     A unit whose name is not the one the list gives its code is left out: layers exist whose codes are not official.
     """
-    if not (FIRST_YEAR <= min(from_year, to_year) and max(from_year, to_year) <= LAST_YEAR):
+    if min(from_year, to_year) < FIRST_YEAR or max(from_year, to_year) > LAST_YEAR:
         return {}
     known = names_of_year(level, from_year)
     out = {}

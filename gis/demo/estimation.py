@@ -75,7 +75,7 @@ def known_panel(how: KnownPanel, seed: int) -> pd.DataFrame:
             shocks[year] = 0.5 * shocks[year - 1] + shocks[year]
         return shocks
 
-    offices = rng.negative_binomial(1, 0.25, c) + (rng.random(c) < 0.7)  # some cities have none
+    offices = rng.negative_binomial(2, 0.4, c)  # 3 on average, none in a sixth of the cities
     phones = np.exp(rng.normal(0, 1, c))
     share = offices[i] * offices[j] / max((offices.sum() ** 2 - (offices**2).sum()) / 2, 1)
     share_phones = phones[i] * phones[j] / ((phones.sum() ** 2 - (phones**2).sum()) / 2)

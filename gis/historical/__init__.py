@@ -34,3 +34,34 @@ Model names: ``similarity``, ``affine``, ``poly2``, ``poly3``, ``projective``, `
 unknown projection plus affine, by PROJ's names of the family: ``projection:bonne``, ``projection:eqdc``,
 ``projection:lcc``, ``projection:poly``, ``projection:sinu``, ``projection:merc``, ``projection:eqc``.
 """
+
+from gis.historical.accuracy import Accuracy, assess, fit_all
+from gis.historical.control_points import (
+    ControlPoints,
+    ControlPointsInvalid,
+    ControlPointsUnreadable,
+    control_points,
+)
+from gis.historical.diagnostics import Finding, diagnose
+from gis.historical.formats import ScanFacts, read_control_points, write_control_points
+from gis.historical.models import MODELS, fit, leave_one_out
+from gis.historical.transforms import Transform
+
+__all__ = [
+    "Accuracy",
+    "ControlPoints",
+    "ControlPointsInvalid",
+    "ControlPointsUnreadable",
+    "Finding",
+    "MODELS",
+    "ScanFacts",
+    "Transform",
+    "assess",
+    "control_points",
+    "diagnose",
+    "fit",
+    "fit_all",
+    "leave_one_out",
+    "read_control_points",
+    "write_control_points",
+]

@@ -103,7 +103,7 @@ def _place(column: pd.Series, codes: list[str]) -> NDArray[np.int64]:
     """Position of each code; -1 where it is missing or unknown."""
     import pandas as pd
 
-    return np.asarray(pd.Categorical(column.astype(object), categories=codes).codes, np.int64)
+    return np.asarray(pd.Index(codes, dtype=object).get_indexer(column.astype(object)), np.int64)
 
 
 def _need(frame: pd.DataFrame, columns: tuple[str, ...], what: Any) -> None:

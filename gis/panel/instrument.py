@@ -138,8 +138,7 @@ def instrument(
     at = parts.place(panel.year)
     left = _left_out(how, parts, panel, at)
     net = np.where(at >= 0, national[at] if left is None else left, np.nan)
-    signs = np.sign(national[np.isfinite(national) & (national != 0)])
-    changes = int((signs[1:] != signs[:-1]).sum())
+    changes = sign_changes(national)
     notes = []
     if changes:
         notes.append(
@@ -179,14 +178,15 @@ def diagnostics(found: Instrument) -> pd.DataFrame:
     known, iv = by_pair[~np.isnan(by_pair)], rows["iv"].to_numpy()
     there = np.isfinite(iv)
     pair, year = rows["pair_id"].to_numpy()[there], rows["year"].to_numpy()[there]
-    variance, left = (float(np.var(iv[there])), _within_variance(iv[there], pair, year)) if there.any() else (np.nan,) * 2
+    variance, left = np.nan, np.nan
+    if there.any():
+        variance, left = float(np.var(iv[there])), float(np.mean(two_way_residuals(iv[there], pair, year) ** 2))
     net = found.by_year["national_net"].to_numpy()
-    signs = np.sign(net[np.isfinite(net) & (net != 0)])
     values: dict[str, float] = {
         "n_rows": len(rows),
         "n_rows_iv": int(there.sum()),
         "n_pairs": by_pair.size,
-        "n_pairs_unknown": by_pair.size - known.size,
+        "n_pairs_without": by_pair.size - known.size,
         "n_pairs_zero": int((known == 0).sum()),
         "share_pairs_zero": float((known == 0).mean()) if known.size else np.nan,
         "n_cities": found.n_cities,
@@ -198,11 +198,17 @@ def diagnostics(found: Instrument) -> pd.DataFrame:
         "iv_sd_within": left**0.5,
         "share_variance_left": left / variance if variance > 0 else np.nan,
         "n_years_net": int(np.isfinite(net).sum()),
-        "n_sign_changes": int((signs[1:] != signs[:-1]).sum()),
+        "n_sign_changes": sign_changes(net),
         "n_pairs_net_min": float(found.by_year["n_pairs_net"].min()),
         "n_pairs_net_max": float(found.by_year["n_pairs_net"].max()),
     }
     return pd.DataFrame({"statistic": list(values), "value": [float(v) for v in values.values()]})
+
+
+def sign_changes(series: Floats) -> int:
+    """How often a series changes its sign; zeros and missing years are passed over."""
+    signs = np.sign(series[np.isfinite(series) & (series != 0)])
+    return int((signs[1:] != signs[:-1]).sum())
 
 
 def two_way_residuals(values: Floats, pair: Any, year: Any) -> Floats:
@@ -234,10 +240,6 @@ def two_way_residuals(values: Floats, pair: Any, year: Any) -> Floats:
     return scale * (left - by_pair(effect[t]))
 
 
-def _within_variance(values: Floats, pair: Any, year: Any) -> float:
-    return float(np.mean(two_way_residuals(values, pair, year) ** 2))
-
-
 # --- the parts -----------------------------------------------------------------------------------------------------
 
 
@@ -265,7 +267,7 @@ class _Panel:
             )
         both = [pairs[name].astype(object) for name in ("city_i", "city_j")]
         codes = tuple(sorted({str(code) for one in both for code in one.unique()} | set(cities or ())))
-        i, j = (np.asarray(pd.Categorical(one, categories=list(codes)).codes, np.int64) for one in both)
+        i, j = (np.asarray(pd.Index(codes, dtype=object).get_indexer(one), np.int64) for one in both)
         return cls(codes, i, j, pairs["year"].to_numpy(np.int64), pairs["bal"].notna().to_numpy())
 
 
@@ -303,8 +305,6 @@ class _National:
     row_years: Ints
     """Row years that have a sum."""
     lag: int
-    label_years: Ints
-    """(n_row_years,) year of the row whose hi and lo order the flows: one after the flows'."""
     sums: tuple[Floats, Floats, Floats]
     """(n_row_years,) sums of F_HL, F_LH and ln_dkf_net; NaN where no pair is defined."""
     n_pairs: Ints
@@ -364,7 +364,7 @@ def _national_parts(
         of_city.append((both[0] + both[1]).reshape(years.size, n_cities))
         own.append(np.where(has_own, part[order[at]], 0.0))
     return _National(
-        years, how.lag, years + 1 - how.lag, tuple(sums), n_pairs, tuple(own), tuple(of_city)  # type: ignore[arg-type]
+        years, how.lag, tuple(sums), n_pairs, tuple(own), tuple(of_city)  # type: ignore[arg-type]
     )
 
 

@@ -116,7 +116,7 @@ def _read_layers(workspace: Workspace) -> tuple[list[Layer], Layers, list[str]]:
             f"{level} {r.code}: {r.reason}, repaired, area changed by {r.change_share:.2g}" for r in layer.repairs
         ]
     if "city" not in layers:
-        dissolved = cities_from_districts(layers["district"])
+        dissolved = cities_from_districts(layers["district"], sources[0].city_names)
         layers = {"city": dissolved.zones} | layers
         notes.append(f"city layer: {len(layers['city'])} cities dissolved from {len(layers['district'])} districts")
         notes += [f"city layer: {note}" for note in dissolved.notes]

@@ -221,7 +221,7 @@ class Store:
         """Every file of the store, most recently used first."""
         out = []
         for kind in ("coverage", "sums"):
-            for path in (self.root / kind).rglob("*.npz"):
+            for path in (self.root / kind).rglob("[!.]*.npz"):
                 with suppress(FileNotFoundError):  # another process may be tidying up
                     stat = path.stat()
                     out.append(Entry(path, kind, stat.st_size, stat.st_mtime))

@@ -6,14 +6,15 @@ In: paths and fields. Out: lines, floats, CRS.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-from pyproj import CRS
+from typing import TYPE_CHECKING, Any
 
 from gis.crs import crs_from, crs_name, same_crs
 from gis.errors import CrsMismatch, CrsMissing
 from gis.historical.control_points import ControlPointsInvalid, ControlPointsUnreadable
 from gis.tables import atomic_path
+
+if TYPE_CHECKING:
+    from pyproj import CRS
 
 
 def read_lines(path: Path) -> list[str]:
