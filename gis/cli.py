@@ -122,6 +122,8 @@ def check(folder: Folder = Path(), threads: Threads = None, quiet: Quiet = False
 def run(
     folder: Folder = Path(),
     threads: Threads = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Sum rasters in so many processes here.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Sum rasters on a Dask cluster: tcp://host:8786.")] = None,
     quiet: Quiet = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print inputs, hashes and tasks; compute nothing.")
@@ -135,7 +137,7 @@ def run(
 
         print_plan(_console(), read_inputs(read_workspace(folder)))
         return
-    _print_summary(_run(folder, threads, quiet))
+    _print_summary(_run(folder, threads, quiet, workers=workers, scheduler=scheduler))
 
 
 @app.command()
@@ -173,6 +175,46 @@ def zonal(
 
 
 @app.command()
+def georeference(
+    scan: Annotated[Path, typer.Argument(help="Scanned map: PNG, JPEG, TIFF, ...")],
+    gcps: Annotated[Path, typer.Option("--gcps", help="Control points: .points, .txt, .csv, .json, .vrt, .aux.xml.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")],
+    model: Annotated[
+        str,
+        typer.Option(help="auto, projection, affine, poly2, tps, projection:bonne, ...: see docs/georeferencing.md."),
+    ] = "auto",
+    crs: Annotated[str, typer.Option(help="CRS of the warped scan: ESRI:102027, EPSG:4326, ...")] = "ESRI:102027",
+    resolution: Annotated[
+        float | None, typer.Option(help="Its cell size, in that CRS; default: the scan's own.")
+    ] = None,
+    nearest: Annotated[
+        bool, typer.Option("--nearest", help="Colours of the nearest pixel, not between pixels.")
+    ] = False,
+    gcps_crs: Annotated[str | None, typer.Option(help="CRS of the points, where their file names none.")] = None,
+    gcps_unit: Annotated[str, typer.Option(help="Unit of an ArcGIS link table: auto, px, inch or cm.")] = "auto",
+    dpi: Annotated[float | None, typer.Option(help="Resolution of the scan, where it carries none.")] = None,
+    meridian: Annotated[
+        str | None, typer.Option(help="Prime meridian of graticule points: greenwich, paris, 116.391, estimate, ...")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Fit a scanned map to the ground, measure its error by leaving points out, and warp it.
+
+    Writes tables of models and of points, a residual map, the warped scan as a COG, and the control points in every
+    format. The model with the smallest leave-one-out error is taken unless one is named; suspicious points are
+    reported, never dropped.
+    """
+    from gis.pipeline.georeference import georeference_scan, print_georeference
+
+    with _progress(quiet) as report:
+        done = georeference_scan(
+            scan, gcps, out, model=model, crs=crs, resolution=resolution, smooth=not nearest, gcps_crs=gcps_crs,
+            gcps_unit=gcps_unit, dpi=dpi, meridian=meridian, report=report,
+        )  # fmt: skip
+    print_georeference(_console(), done)
+
+
+@app.command()
 def export(
     folder: Folder = Path(),
     to: Annotated[str, typer.Option("--to", "-t", help="gpkg, geoparquet, parquet or csv.")] = "gpkg",
@@ -191,14 +233,39 @@ def export(
         typer.echo(f"wrote {path}")
 
 
+cache_app = typer.Typer(help="What runs keep to be quick: look at it, or clear some of it.", no_args_is_help=True)
+app.add_typer(cache_app, name="cache")
+
+
+@cache_app.command("ls")
+def cache_ls(folder: Folder = Path()) -> None:
+    """List the store: how many files of each kind, their size, when they were last used."""
+    from gis.pipeline.cache import list_store
+
+    for line in list_store(folder):
+        typer.echo(line)
+
+
+@cache_app.command("gc")
+def cache_gc(
+    folder: Folder = Path(),
+    older_than_days: Annotated[float | None, typer.Option(min=0, help="Delete what was not used for so long.")] = 30,
+    keep_mb: Annotated[float | None, typer.Option(min=0, help="Then keep at most so many megabytes.")] = None,
+) -> None:
+    """Delete what is old or too much; the next run computes it again, with the same numbers."""
+    from gis.pipeline.cache import collect_store
+
+    typer.echo(collect_store(folder, older_than_days=older_than_days, keep_mb=keep_mb))
+
+
 # --- what commands share ---------------------------------------------------------------------------------------------
 
 
-def _run(folder: Path, threads: int | None, quiet: bool) -> RunResult:
+def _run(folder: Path, threads: int | None, quiet: bool, **cluster: Any) -> RunResult:
     from gis.pipeline import run as run_workspace
 
     with _progress(quiet) as report:
-        return run_workspace(folder, threads=threads, report=report)
+        return run_workspace(folder, threads=threads, report=report, **cluster)
 
 
 def _print_summary(result: RunResult) -> None:

@@ -32,7 +32,9 @@ def check(
     name: Annotated[str | None, typer.Option(help="Column of the names; default: found by the usual names.")] = None,
     encoding: Annotated[str | None, typer.Option(help="Encoding of the text; default: told from the bytes.")] = None,
     json: Annotated[bool, typer.Option("--json", help="The whole report as JSON, for machines.")] = False,
-    fix: Annotated[bool, typer.Option("--fix", help="Write a mended GeoPackage to --out, and a log of every change.")] = False,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Write a mended GeoPackage to --out, and a log of every change.")
+    ] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="New GeoPackage for --fix.")] = None,
     datum: Annotated[
         str, typer.Option(help="Datum to undo with --fix: auto (as found), wgs84 (none), gcj02 or bd09.")

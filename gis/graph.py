@@ -1,15 +1,22 @@
 """The one door to Dask: places plain chunk functions, keeps the order of the tasks, reports progress.
 
-In: a function, a list of tasks. Out: the list of results in the order of the tasks, whatever the number of threads.
+In: a function, a list of tasks. Out: the list of results in the order of the tasks, whatever the number of threads,
+worker processes or machines.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from threading import Lock
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gis.errors import OptionInvalid
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -77,3 +84,76 @@ class _Call:
 
     def __call__(self) -> Any:
         return self.function(self.task)
+
+
+# --- processes and machines -------------------------------------------------------------------------------------------
+
+RETRIES = 3
+"""How often a task is tried again when the worker that had it is lost."""
+
+
+@contextmanager
+def cluster(*, workers: int | None = None, scheduler: str | None = None) -> Iterator[Client | None]:
+    """Connect to a cluster, or start one on this machine; None when neither is asked for.
+
+    Parameters
+    ----------
+    workers : int, optional
+        Worker processes to start here, one thread each.
+    scheduler : str, optional
+        Address of a running scheduler, ``tcp://host:8786``: dask-jobqueue, Kubernetes and Coiled all give one. Its
+        workers must see the rasters and the workspace under the same paths, and have this version installed.
+
+    Raises
+    ------
+    OptionInvalid
+        Both are given, or no scheduler answers at the address.
+    """
+    if workers is None and scheduler is None:
+        yield None
+        return
+    if workers is not None and scheduler is not None:
+        raise OptionInvalid("workers and a scheduler are given", mend="give --workers N or --scheduler ADDRESS")
+    import distributed
+
+    if scheduler is not None:
+        try:
+            client = distributed.Client(scheduler, timeout="10s", set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise OptionInvalid(
+                f"no scheduler answers: {error}", where=scheduler, mend="start one: dask scheduler; dask worker ADDRESS"
+            ) from error
+        with client:
+            yield client
+        return
+    # Any free port, no spilling: tasks hold a strip and return a few numbers.
+    local = distributed.LocalCluster(
+        n_workers=workers, threads_per_worker=1, dashboard_address=":0", memory_limit=0, silence_logs=40
+    )
+    with local, distributed.Client(local, set_as_default=False) as client:
+        yield client
+
+
+def run_on_cluster(
+    client: Client,
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    *,
+    progress: Progress | None = None,
+) -> list[Result]:
+    """`run_tasks` on the workers of a cluster; function and tasks must be picklable and small.
+
+    A lost worker costs its unfinished tasks: they go to others, up to `RETRIES` times each.
+    """
+    if not tasks:
+        return []
+    from distributed import as_completed
+
+    futures = client.map(function, tasks, pure=False, retries=RETRIES, batch_size=1000)
+    with client.as_current():
+        for done, future in enumerate(as_completed(futures), start=1):
+            if future.status == "error":
+                future.result()  # raises the task's own error
+            if progress:
+                progress(done, len(tasks))
+    return list(client.gather(futures))

@@ -126,6 +126,7 @@ COLUMNS: dict[str, Column] = _columns(
     ("n_pairs", "int64", "pairs", "Pairs in the sample"),
     ("n_cities", "int64", "cities", "Cities in the sample"),
     ("n_years", "int64", "years", "Years in the sample"),
+    ("n_cities_effective", "float64", "cities", "Cities that carry the first coefficient, by their leverage"),
     ("n_singletons", "int64", "rows", "Rows dropped as alone in an effect, over all rounds"),
     ("r2", "float64", "1", "1 - SSR/SST, effects included; of 2SLS no measure of fit"),
     ("r2_within", "float64", "1", "1 - SSR/SST after the effects are taken out"),
@@ -222,6 +223,31 @@ COLUMNS: dict[str, Column] = _columns(
     ("studentised", "float64", "1", "Residual over sigma sqrt(1 - leverage); above 3.5 an outlier"),
     ("is_outlier", "bool", "", "Whether studentised is above 3.5; null if not fitted"),
     ("point_note", "string", "", "What was doubtful about the control point"),
+    # boundary vintages
+    ("old_code", "string", "", "Code in the earlier vintage; empty for a unit that is new"),
+    ("new_code", "string", "", "Code in the later vintage; empty for a unit that is gone"),
+    ("old_name", "string", "", "Name in the earlier vintage"),
+    ("new_name", "string", "", "Name in the later vintage"),
+    ("changes", "string", "", "What became of the unit: recoded, renamed, lost, gained, split, merged, ..."),
+    ("old_area_km2", "float64", "km2", "Area in the earlier vintage, on the ellipsoid"),
+    ("new_area_km2", "float64", "km2", "Area in the later vintage, on the ellipsoid"),
+    ("area_change", "float64", "1", "Area in the later over area in the earlier vintage, minus 1"),
+    ("lost_km2", "float64", "km2", "Ground that went to other units"),
+    ("gained_km2", "float64", "km2", "Ground that came from other units"),
+    ("noise_km2", "float64", "km2", "Ground in strips between two drawings of one border"),
+    ("ground", "string", "", "What the polygons tell of the change"),
+    ("event", "string", "", "Official changes behind it: date, parts, decree"),
+    ("overlap_km2", "float64", "km2", "Ground that the old and the new unit share"),
+    ("old_share", "float64", "1", "Shared ground over the old unit's area"),
+    ("new_share", "float64", "1", "Shared ground over the new unit's area"),
+    ("width_km", "float64", "km", "Mean width of the piece: twice its area over its perimeter"),
+    ("core_km2", "float64", "km2", "What is left of the piece without strips narrower than the noise width"),
+    ("verdict", "string", "", "stays with its unit, moves to another, or noise between two drawings"),
+    ("counties", "string", "", "Districts of the earlier vintage the moved ground is made of"),
+    ("weight", "float64", "1", "Share of the old unit that goes to the new one; an old unit's add up to 1"),
+    ("uncovered_share", "float64", "1", "Share of the old unit that lies in no new one, before rescaling"),
+    ("basis", "string", "", "What the weight was measured in: area, population or lights"),
+    ("is_sliver", "bool", "", "Whether the piece is a strip between two drawings of one border"),
 )
 
 
@@ -307,8 +333,9 @@ ESTIMATE_MODEL = Table(
     "Every model: sample, fit, strength of its instruments, rules.",
     ("model",),
     (
-        "model", "title", "formula", "sample", "n_obs", "n_pairs", "n_cities", "n_years", "n_singletons", "r2",
-        "r2_within", *(f"{name}_{c}" for c in _BY_CLUSTERING for name in ("kp_f", "effective_f", "anderson_rubin")),
+        "model", "title", "formula", "sample", "n_obs", "n_pairs", "n_cities", "n_years",
+        "n_cities_effective", "n_singletons", "r2", "r2_within",
+        *(f"{name}_{c}" for c in _BY_CLUSTERING for name in ("kp_f", "effective_f", "anderson_rubin")),
         "f_thresholds", "hansen_j", "hansen_p", "rules", "library", "notes",
     ),
 )  # fmt: skip
@@ -403,12 +430,41 @@ CONTROL_POINT = Table(
     ),
 )  # fmt: skip
 
+BOUNDARY_DIFF = Table(
+    "boundary_diff",
+    "What became of every unit between two boundary vintages.",
+    ("old_code", "new_code"),
+    (
+        "old_code", "new_code", "old_name", "new_name", "changes", "old_area_km2", "new_area_km2", "area_change",
+        "lost_km2", "gained_km2", "noise_km2", "ground", "event",
+    ),
+)  # fmt: skip
+BOUNDARY_PIECE = Table(
+    "boundary_piece",
+    "Ground that units of two vintages share: what stayed, what moved, and strips of noise.",
+    ("old_code", "new_code"),
+    (
+        "old_code", "new_code", "old_name", "new_name", "overlap_km2", "old_share", "new_share", "width_km", "core_km2",
+        "verdict", "counties", "event",
+    ),
+)  # fmt: skip
+CROSSWALK = Table(
+    "crosswalk",
+    "Weights that carry tables of an earlier vintage to a later one.",
+    ("old_code", "new_code"),
+    (
+        "old_code", "new_code", "old_name", "new_name", "weight", "old_share", "overlap_km2", "uncovered_share",
+        "basis", "is_sliver",
+    ),
+)  # fmt: skip
+
 TABLES: dict[str, Table] = {
     t.name: t
     for t in (
         CITY_YEAR, DISTRICT_YEAR, PAIR_YEAR, NATIONAL_YEAR, ESTIMATE, ESTIMATE_MODEL, ESTIMATE_ROWS, ESTIMATE_CURVE,
         OFFICE, OFFICE_CITY, CITY_OFFICE, OFFICE_DRAW, PAIR_INSTRUMENT, INSTRUMENT_YEAR, INSTRUMENT_DIAGNOSTICS,
         PAIR_LINE, GEOREFERENCE, CONTROL_POINT,
+        BOUNDARY_DIFF, BOUNDARY_PIECE, CROSSWALK,
     )
 }  # fmt: skip
 

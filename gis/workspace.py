@@ -210,6 +210,10 @@ class Offices(_Section):
     """Control points of the scan: QGIS, ArcGIS, GDAL, IIIF or CSV."""
     control_points_crs: str | None = None
     """CRS of the control points, only where the file carries none."""
+    scan: str | None = None
+    """The scan; its size and resolution are needed for ArcGIS link tables, and catch points off the sheet."""
+    meridian: str | None = None
+    """Prime meridian of graticule points: a name, degrees east of Greenwich, or ``estimate``."""
     model: str = "auto"
     """Transform; ``auto`` takes the one with the smallest leave-one-out error."""
     sigma: Literal["global", "local"] = "global"

@@ -81,6 +81,17 @@ def test_on_the_border_each_side_gets_exactly_half():
     assert found.p.tolist() == [0.5, 0.5]  # draws come in pairs z and -z
 
 
+def test_draws_are_standard_normal_and_in_pairs():
+    z = np.concatenate([standard_draws(2000, seed) for seed in range(50)])
+    for axis in (0, 1):
+        for at in (-2.0, -1.0, 0.0, 0.5, 1.5):
+            assert (z[:, axis] < at).mean() == pytest.approx(phi(at), abs=3 * math.sqrt(0.25 / len(z)))  # 3 errors
+    assert np.corrcoef(z.T)[0, 1] == pytest.approx(0.0, abs=3 / math.sqrt(len(z)))  # the same
+    one = standard_draws(2001, 7)
+    assert len(one) == 2002 and np.array_equal(one[:1001], -one[1001:])
+    assert np.array_equal(one, standard_draws(2001, 7)) and not np.array_equal(one, standard_draws(2001, 8))
+
+
 @given(st.integers(0, 1000), st.lists(st.tuples(st.floats(109.8, 112.2), st.floats(29.8, 32.2)), min_size=1, max_size=8))
 @settings(max_examples=15)
 def test_probabilities_and_nowhere_add_up_to_one(seed, places):

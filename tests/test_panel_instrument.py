@@ -16,7 +16,7 @@ from gis.historical.assignment import Probabilities
 from gis.historical.exposure import Exposure, expected_exposure
 from gis.panel import balance
 from gis.panel.flows import oriented_flows
-from gis.panel.instrument import InstrumentOptions, diagnostics, instrument, two_way_residuals
+from gis.panel.instrument import InstrumentOptions, diagnostics, instrument, rows_after, two_way_residuals
 
 A, B, C = "110000", "310000", "440100"
 CODES = (A, B, C, "460200", "500000")
@@ -185,7 +185,8 @@ OPTIONS = st.builds(
 def test_random_panels_match_the_definition(panel, options):
     levels, flows, counts = panel
     pairs = balance(levels_frame(levels))
-    found = instrument(pairs, flows_frame(flows), exposure_of(counts, "given"), options)
+    after = rows_after(levels_frame(levels))
+    found = instrument(pairs, flows_frame(flows), exposure_of(counts, "given"), options, after=after)
     expected = instrument_by_hand(levels, flows, counts, options)
     rows = found.rows.assign(i=pairs["city_i"].astype(object), j=pairs["city_j"].astype(object))
     for row in rows.itertuples():
@@ -289,8 +290,11 @@ def test_pairs_behind_the_national_flow_are_counted_by_year():
 
 def test_without_a_lag_the_last_year_is_ordered_by_its_own_levels():
     flows = FLOWS | {2002: {(B, A): 9}}  # B is the higher one in 2002 (2.4 against 2.3)
-    found = instrument(balance(levels_frame()), flows_frame(flows), exposure_of(), InstrumentOptions(lag=0))
+    now, after = InstrumentOptions(lag=0), rows_after(levels_frame())
+    found = instrument(balance(levels_frame()), flows_frame(flows), exposure_of(), now, after=after)
     assert found.by_year["national_net"].tolist() == [6.0, 9.0]
+    without = instrument(balance(levels_frame()), flows_frame(flows), exposure_of(), now)
+    assert without.by_year["national_net"][0] == 6.0 and math.isnan(without.by_year["national_net"][1])
     assert found.by_year["flow_year"].tolist() == [2001, 2002]
 
 

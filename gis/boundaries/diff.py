@@ -10,17 +10,18 @@ least `MIN_SHARE` of one of the two units (docs/decisions/0057-real-change-is-th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gis.boundaries.geometry import geodesic_area_km2, polygons_only
-from gis.boundaries.lineage import events_between, identities, same_name, sentence, year_of_vintage
+from gis.boundaries.lineage import events_between, identities, lineage_id, sentence, year_of_vintage
 from gis.boundaries.reference import FIRST_YEAR, LAST_YEAR, Change, Level
 from gis.crs import crs_from, transform_geometry
 from gis.errors import OptionInvalid
+from gis.tables import BOUNDARY_DIFF, BOUNDARY_PIECE, atomic_path, check, write_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,9 +152,8 @@ def match_units(found: Overlay, level: Level = "city") -> dict[str, str]:
         (old.codes[i], new.codes[j]): float(a)
         for i, j, a in zip(found.old_idx, found.new_idx, found.area_km2, strict=True)
     }
-    size_old, size_new = dict(zip(old.codes, found.old_area_km2, strict=True)), dict(
-        zip(new.codes, found.new_area_km2, strict=True)
-    )
+    size_old = dict(zip(old.codes, found.old_area_km2, strict=True))
+    size_new = dict(zip(new.codes, found.new_area_km2, strict=True))
     out: dict[str, str] = {}
     taken: set[str] = set()
 
@@ -185,7 +185,7 @@ def _years(old: Zones, new: Zones) -> tuple[int, int] | None:
     if not old.vintage or not new.vintage:
         return None
     a, b = year_of_vintage(old.vintage), year_of_vintage(new.vintage)
-    return (a, b) if FIRST_YEAR <= min(a, b) and max(a, b) <= LAST_YEAR else None
+    return (a, b) if min(a, b) >= FIRST_YEAR and max(a, b) <= LAST_YEAR else None
 
 
 # --- the difference --------------------------------------------------------------------------------------------------
@@ -241,15 +241,20 @@ def compare_vintages(
     same = match_units(found, level)
     years = _years(old, new)
     events = events_between(*years) if years and years[0] <= years[1] and level == "city" else ()
-    pieces = _pieces(found, same, events, noise_km, min_share)
+    pieces = _pieces(found, same, events, years, noise_km, min_share)
     if districts is not None:
         pieces["counties"] = _counties(found, pieces, *districts)
-    units = _units(found, same, pieces, events, min_share)
+    units = _units(found, same, pieces, _own_events(found, events, years), min_share)
     return VintageDiff(found, same, units, pieces)
 
 
 def _pieces(
-    found: Overlay, same: dict[str, str], events: tuple[Change, ...], noise_km: float, min_share: float
+    found: Overlay,
+    same: dict[str, str],
+    events: tuple[Change, ...],
+    years: tuple[int, int] | None,
+    noise_km: float,
+    min_share: float,
 ) -> pd.DataFrame:
     import pandas as pd
 
@@ -271,13 +276,15 @@ def _pieces(
     core = np.where(keeps, found.area_km2, 0.0)
     thick = ~keeps & (found.area_km2 >= min_share * smaller)  # the opening only takes away: the rest need not be asked
     core[thick] = core_km2(found.geometry[thick], found.new.crs, noise_km)
-    named = _events_by_pair(events, same)
-    texts = ["; ".join(map(sentence, named.get(key, ()))) for key in zip(frame["old_code"], frame["new_code"])]  # noqa: B905
-    moved = ~keeps & ((core >= min_share * smaller) | (np.array([bool(t) for t in texts], bool) & (core > 0)))
+    texts = np.array([*_events_by_pair(found, frame, events, years), None], dtype=object)[:-1]
+    # A township that moved is small, but where the lists name the move it is one.
+    named = ~keeps & ~thick & (texts != "")
+    core[named] = core_km2(found.geometry[named], found.new.crs, noise_km)
+    moved = ~keeps & ((core >= min_share * smaller) | ((texts != "") & (core > 0)))
     frame["core_km2"] = core
     frame["verdict"] = np.where(keeps, "stays", np.where(moved, "moves", "noise"))
     frame["counties"] = ""
-    frame["event"] = np.where(moved, np.array(texts, dtype=object), "")
+    frame["event"] = np.where(moved, texts, "")
     return frame
 
 
@@ -285,20 +292,21 @@ def _take(labels: tuple[str, ...], at: NDArray[np.intp]) -> NDArray[Any]:
     return np.array([*labels, None], dtype=object)[:-1][at]
 
 
-def _events_by_pair(events: Iterable[Change], same: dict[str, str]) -> dict[tuple[str, str], list[Change]]:
-    """Changes between two units by (old code, new code) of the layers, whatever codes the units had in between."""
-    from gis.boundaries.lineage import lineage_id
-
-    first = {lineage_id(a, LAST_YEAR): a for a in same}
-    out: dict[tuple[str, str], list[Change]] = {}
+def _events_by_pair(
+    found: Overlay, pieces: pd.DataFrame, events: tuple[Change, ...], years: tuple[int, int] | None
+) -> list[str]:
+    """The official changes behind each piece, found by lineage ids: codes may have changed in between."""
+    if not events or years is None:
+        return [""] * len(pieces)
+    told: dict[tuple[str, str], list[str]] = {}
     for event in events:
-        if event.kind in ("rename", "recode") or not event.old_code:
-            continue
-        giver = first.get(event.old_code, event.old_code)
-        taker = lineage_id(event.new_code, event.year)
-        for key in {(giver, event.new_code), (giver, taker)}:
-            out.setdefault(key, []).append(event)
-    return out
+        if event.old_code and event.kind not in ("rename", "recode"):
+            key = lineage_id(event.old_code, event.year - 1), lineage_id(event.new_code, event.year)
+            told.setdefault(key, []).append(sentence(event))
+    giver = {code: lineage_id(code, years[0]) for code in found.old.codes}
+    taker = {code: lineage_id(code, years[1]) for code in found.new.codes}
+    keys = [(giver[a], taker[b]) for a, b in zip(pieces["old_code"], pieces["new_code"], strict=True)]
+    return ["; ".join(told.get(key, ())) for key in keys]
 
 
 def _counties(found: Overlay, pieces: pd.DataFrame, old: Zones, new: Zones) -> list[str]:
@@ -310,9 +318,9 @@ def _counties(found: Overlay, pieces: pd.DataFrame, old: Zones, new: Zones) -> l
     names = old.names or old.codes
     out = []
     for k, verdict in enumerate(pieces["verdict"]):
-        listed = []
-        near = np.sort(tree.query(found.geometry[k], predicate="intersects")) if verdict == "moves" else []
-        for d in near:
+        listed: list[str] = []
+        near = tree.query(found.geometry[k], predicate="intersects") if verdict == "moves" else ()
+        for d in sorted(int(n) for n in near):
             shared = _polygonal(np.array([shapely.intersection(ground[d], found.geometry[k])], dtype=object))
             share = float(geodesic_area_km2(shared, found.new.crs)[0]) / size[d] if size[d] else 0.0
             if share > 1 - 5 * MIN_SHARE:
@@ -321,3 +329,179 @@ def _counties(found: Overlay, pieces: pd.DataFrame, old: Zones, new: Zones) -> l
                 listed.append(f"{old.codes[d]} {names[d]} (part, {share:.0%})")
         out.append("; ".join(listed))
     return out
+
+
+def _own_events(
+    found: Overlay, events: tuple[Change, ...], years: tuple[int, int] | None
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Official changes of each old and of each new unit, as text by code of its layer."""
+    if not events or years is None:
+        return {}, {}
+    gave: dict[str, list[str]] = {}
+    took: dict[str, list[str]] = {}
+    for event in events:
+        if event.old_code:
+            gave.setdefault(lineage_id(event.old_code, event.year - 1), []).append(sentence(event))
+        took.setdefault(lineage_id(event.new_code, event.year), []).append(sentence(event))
+
+    def texts(codes: tuple[str, ...], year: int) -> dict[str, str]:
+        out = {}
+        for code in codes:
+            unit = lineage_id(code, year)
+            out[code] = "; ".join(dict.fromkeys([*gave.get(unit, ()), *took.get(unit, ())]))
+        return out
+
+    return texts(found.old.codes, years[0]), texts(found.new.codes, years[1])
+
+
+def _units(
+    found: Overlay,
+    same: dict[str, str],
+    pieces: pd.DataFrame,
+    told: tuple[dict[str, str], dict[str, str]],
+    min_share: float,
+) -> pd.DataFrame:
+    import pandas as pd
+
+    moves = pieces[pieces["verdict"] == "moves"]
+    given, taken = dict(list(moves.groupby("old_code"))), dict(list(moves.groupby("new_code")))
+    noise = pieces[pieces["verdict"] == "noise"]
+    strips = [noise.groupby(side)["overlap_km2"].sum().to_dict() for side in ("old_code", "new_code")]
+    old_name = dict(zip(found.old.codes, found.old.names or found.old.codes, strict=True))
+    new_name = dict(zip(found.new.codes, found.new.names or found.new.codes, strict=True))
+    old_area = dict(zip(found.old.codes, found.old_area_km2, strict=True))
+    new_area = dict(zip(found.new.codes, found.new_area_km2, strict=True))
+    came = set(same.values())
+    couples = [(a, same.get(a, "")) for a in found.old.codes] + [("", b) for b in found.new.codes if b not in came]
+    rows = []
+    for a, b in couples:
+        gives, takes = given.get(a), taken.get(b)
+        before, after = old_area.get(a, np.nan), new_area.get(b, np.nan)
+        change = after / before - 1 if before else np.nan
+        kinds = _kinds(a, b, old_name.get(a, ""), new_name.get(b, ""), gives, takes)
+        if a and b and gives is None and takes is None and abs(change) >= min_share:
+            kinds.append("redrawn")
+        rows.append(
+            {
+                "old_code": a,
+                "new_code": b,
+                "old_name": old_name.get(a, ""),
+                "new_name": new_name.get(b, ""),
+                "changes": ";".join(kinds),
+                "old_area_km2": before,
+                "new_area_km2": after,
+                "area_change": change,
+                "lost_km2": 0.0 if gives is None else float(gives["overlap_km2"].sum()),
+                "gained_km2": 0.0 if takes is None else float(takes["overlap_km2"].sum()),
+                "noise_km2": strips[0].get(a, 0.0) + strips[1].get(b, 0.0),
+                "ground": _ground(a, b, kinds, old_name.get(a, ""), new_name.get(b, ""), change, gives, takes),
+                "event": told[1].get(b, "") if b else told[0].get(a, ""),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _kinds(
+    a: str, b: str, old_name: str, new_name: str, gives: pd.DataFrame | None, takes: pd.DataFrame | None
+) -> list[str]:
+    if not b:
+        return ["gone" if gives is None else "merged" if len(gives) == 1 else "split"]
+    if not a:
+        return ["new"]
+    named = old_name != a and new_name != b  # a layer without names calls its units by their codes
+    checks = {
+        "recoded": a != b,
+        "renamed": named and old_name != new_name,
+        "lost": gives is not None,
+        "gained": takes is not None,
+    }
+    return [kind for kind, holds in checks.items() if holds]
+
+
+def _ground(
+    a: str,
+    b: str,
+    kinds: list[str],
+    old_name: str,
+    new_name: str,
+    change: float,
+    gives: pd.DataFrame | None,
+    takes: pd.DataFrame | None,
+) -> str:
+    """What happened to a unit, as its polygons tell it."""
+    parts = []
+    if "recoded" in kinds:
+        parts.append(f"{a} {old_name} is now {b} {new_name}")
+    elif "renamed" in kinds:
+        parts.append(f"{b} {old_name} is now called {new_name}")
+    elif not b:
+        parts.append(f"{a} {old_name} is gone")
+    elif not a:
+        parts.append(f"{b} {new_name} is new")
+    if gives is not None:
+        given = ", ".join(_moved(gives, "old_share", "to", "new"))
+        parts.append(f"{given}" if not b else f"gave {given}")
+    if takes is not None:
+        parts.append("of its ground " + ", ".join(_moved(takes, "new_share", "from", "old")))
+    if "redrawn" in kinds:
+        parts.append(f"drawn {abs(change):.1%} {'larger' if change > 0 else 'smaller'}, no other unit's ground")
+    return "; ".join(parts)
+
+
+def _moved(pieces: pd.DataFrame, share: str, verb: str, side: str) -> list[str]:
+    largest = pieces.sort_values("overlap_km2", ascending=False, kind="stable").to_dict("records")
+    return [
+        f"{row[share]:.1%} {verb} {row[f'{side}_code']} {row[f'{side}_name']}"
+        + (f" ({row['counties']})" if row["counties"] else "")
+        for row in largest
+    ]
+
+
+# --- to disk ---------------------------------------------------------------------------------------------------------
+
+
+def write_diff(found: VintageDiff, path: Path) -> Path:
+    """Write a difference: the table of units as ``.parquet`` or ``.csv``, both tables with polygons as ``.gpkg``.
+
+    The GeoPackage has the layers ``boundary_diff`` (units of either vintage, those gone with their old polygon) and
+    ``boundary_piece`` (ground that moved, and strips of noise), in the CRS of the later layer.
+
+    Raises
+    ------
+    OptionInvalid
+        Another ending.
+    WriteFailed
+        The operating system refused; what stood there is untouched.
+    """
+    path = Path(path)
+    if path.suffix == ".parquet":
+        return write_table(BOUNDARY_DIFF, found.units, path)
+    if path.suffix not in (".csv", ".gpkg"):
+        raise OptionInvalid(f"no format {path.suffix!r}", where=path, mend="name the file .gpkg, .parquet or .csv")
+    with atomic_path(path) as temporary:
+        if path.suffix == ".csv":
+            check(BOUNDARY_DIFF, found.units).to_csv(temporary, index=False, encoding="utf-8-sig")
+        else:
+            _write_layers(found, temporary)
+    return path
+
+
+def _write_layers(found: VintageDiff, path: Path) -> None:
+    import geopandas as gpd
+    import pyogrio
+
+    over = found.overlay
+    new, old = (
+        dict(zip(over.new.codes, over.new.geometry, strict=True)),
+        dict(zip(over.old.codes, over.old.geometry, strict=True)),
+    )
+    shapes = [new[b] if b else old[a] for a, b in zip(found.units["old_code"], found.units["new_code"], strict=True)]
+    units = gpd.GeoDataFrame(check(BOUNDARY_DIFF, found.units), geometry=shapes, crs=over.new.crs)
+    moved = (found.pieces["verdict"] != "stays").to_numpy()
+    pieces = gpd.GeoDataFrame(
+        check(BOUNDARY_PIECE, found.pieces[moved]), geometry=list(over.geometry[moved]), crs=over.new.crs
+    )
+    for name, frame, append in ((BOUNDARY_DIFF.name, units, False), (BOUNDARY_PIECE.name, pieces, True)):
+        pyogrio.write_dataframe(
+            frame, path, layer=name, driver="GPKG", append=append, geometry_type="MultiPolygon", promote_to_multi=True
+        )

@@ -44,6 +44,8 @@ class KnownPanel:
     """What of the net flow's own part also enters ``bal_iv``: there least squares is biased."""
     first_stage: float = 1.0
     """Multiplies both instruments' coefficients in the net flow; 0: no instrument at all."""
+    concentrated: bool = False
+    """Whether a few cities hold most offices: then few cities carry the instrument, whatever their number."""
     wander: float = 0.3
     """Standard deviation of a city's yearly step in the logarithm of its level: how often pairs switch."""
 
@@ -75,7 +77,8 @@ def known_panel(how: KnownPanel, seed: int) -> pd.DataFrame:
             shocks[year] = 0.5 * shocks[year - 1] + shocks[year]
         return shocks
 
-    offices = rng.negative_binomial(2, 0.4, c)  # 3 on average, none in a sixth of the cities
+    # Four on average; concentrated, a third of the cities have none and a few have many.
+    offices = rng.negative_binomial(1, 0.2, c) if how.concentrated else rng.poisson(4, c)
     phones = np.exp(rng.normal(0, 1, c))
     share = offices[i] * offices[j] / max((offices.sum() ** 2 - (offices**2).sum()) / 2, 1)
     share_phones = phones[i] * phones[j] / ((phones.sum() ** 2 - (phones**2).sum()) / 2)

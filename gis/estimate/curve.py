@@ -1,35 +1,27 @@
-"""One coefficient, many times: under every variant of the data, in every year, with every draw of the instrument.
+"""One coefficient, many times: under every variant of the data and in every year.
 
 In: frames and models. Out: tidy frames and plots.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gis.errors import GisError, OptionInvalid, TableInvalid
-from gis.estimate.design import design_from_frame
+from gis.errors import GisError, OptionInvalid
 from gis.estimate.fit import estimate
 from gis.estimate.fixed_effects import LibraryMissing
 from gis.estimate.inference import CLUSTERINGS, Clustering
 from gis.estimate.models import Model
 from gis.estimate.results import Estimate
-from gis.estimate.within import demean, within_from_design
 from gis.tables import ESTIMATE_CURVE, atomic_path
 
 if TYPE_CHECKING:
     import pandas as pd
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
-
-Frame = "pd.DataFrame | Callable[[], pd.DataFrame]"
 
 
 def specification_curve(variants: Mapping[str, Any], models: Iterable[Model], term: str) -> pd.DataFrame:
@@ -132,138 +124,6 @@ def year_coefficients(frame: pd.DataFrame, model: Model, term: str) -> pd.DataFr
             row |= {f"se_{c}": found.main.se(c)[at], f"ci_low_{c}": low, f"ci_high_{c}": high}
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """How far a 2SLS coefficient moves with the draws of its instrument."""
-
-    coef: float
-    """With the instrument as it stands in the panel."""
-    se: float
-    """Its standard error by ``clustering``: the sampling of outcomes, the instrument taken as known."""
-    clustering: Clustering
-    """Of ``se``."""
-    draws: Floats = field(repr=False)
-    """(n_draws,) the coefficient with every draw."""
-    first_stage_f: Floats = field(repr=False)
-    """(n_draws,) squared t of the first stage by pair: a draw with a weak one throws the coefficient far."""
-
-    @property
-    def sd(self) -> float:
-        """Standard deviation over draws: the error of the map, outcomes taken as known."""
-        return float(np.std(self.draws, ddof=1))
-
-    @property
-    def total_se(self) -> float:
-        """Both together: root of se^2 + (1 + 1/B) sd^2 (Rubin 1987, with draws in the place of imputations)."""
-        return math.sqrt(self.se**2 + (1 + 1 / self.draws.size) * self.sd**2)
-
-    def percentiles(self, *at: float) -> Floats:
-        """Percentiles over draws; by default the 2.5th, 50th and 97.5th."""
-        return np.asarray(np.percentile(self.draws, at or (2.5, 50.0, 97.5)))
-
-
-def instrument_spread(
-    frame: pd.DataFrame,
-    model: Model,
-    draws: pd.DataFrame,
-    *,
-    series: str | None = None,
-    clustering: Clustering = "pair",
-) -> Spread:
-    """Estimate a 2SLS model again with every draw of its instrument.
-
-    Parameters
-    ----------
-    model : one endogenous regressor and one instrument.
-    draws : columns ``draw``, ``pair_id``, the instrument's name and, if it differs by year, ``year``
-        Every draw holds every pair of the sample; a pair's share of a draw, or the instrument itself.
-    series : column of the panel to multiply draws by that have no ``year``: the national net flow of the row.
-
-    Raises
-    ------
-    OptionInvalid
-        The model has another number of endogenous regressors or instruments.
-    TableInvalid
-        A column is missing, a pair of the sample is missing in a draw, or there are fewer than two draws.
-
-    Notes
-    -----
-    Only the instrument changes, so everything else is demeaned once: with x, y and z freed of the effects and of the
-    exogenous regressors, the coefficient is z'y / z'x.
-    """
-    if len(model.endog) != 1 or len(model.instruments) != 1:
-        raise OptionInvalid(
-            f"{model.name} has {len(model.endog)} endogenous regressors and {len(model.instruments)} instruments",
-            where=model.formula,
-            mend="draws are for one of each: iv_telegraph, for instance",
-        )
-    main = estimate(frame, model)
-    values = _draw_values(frame, model, draws, series)
-    design = design_from_frame(frame, model)
-    within = within_from_design(design)
-    scale = design.scales[model.endog[0]]
-    coefs, strengths = [], []
-    for column in values(design.pair):
-        z = demean(design, column[:, None])[:, 0]
-        if within.exog.shape[1]:
-            z = z - within.exog @ np.linalg.lstsq(within.exog, z, rcond=None)[0]
-        x, y = within.endog[:, 0], within.y
-        coefs.append(float(z @ y / (z @ x)) / scale)
-        pi = float(z @ x / (z @ z))
-        v = x - z * pi - _fitted(within.exog, x - z * pi)
-        by_pair = np.bincount(design.pair, z * v, minlength=design.n_pairs)
-        strengths.append(pi**2 * float(z @ z) ** 2 / float(by_pair @ by_pair))
-    return Spread(
-        main.coef(model.endog[0]), main.se(model.endog[0], clustering), clustering, np.array(coefs), np.array(strengths)
-    )
-
-
-def _fitted(x: Floats, y: Floats) -> Floats:
-    return np.asarray(x @ np.linalg.lstsq(x, y, rcond=None)[0]) if x.shape[1] else np.zeros_like(y)
-
-
-def _draw_values(
-    frame: pd.DataFrame, model: Model, draws: pd.DataFrame, series: str | None
-) -> Callable[[Any], Iterable[Floats]]:
-    """A generator of one (n,) column of the sample per draw."""
-    name = model.instruments[0]
-    keys = ["pair_id", "year"] if "year" in draws else ["pair_id"]
-    missing = [c for c in ("draw", *keys, name) if c not in draws] + [c for c in [series] if c and c not in frame]
-    if missing:
-        raise TableInvalid(
-            f"no column {', '.join(missing)}", where="draws", mend=f"draws hold draw, pair_id, {name} and perhaps year"
-        )
-    if draws["draw"].nunique() < 2:
-        raise TableInvalid("fewer than two draws", where="draws", mend="draw the offices again 200 times or more")
-    rows = _sample_rows(frame, model)
-    panel = frame.iloc[rows][["pair_id", "year", *([series] if series else [])]].reset_index(drop=True)
-
-    def values(_: Any) -> Iterable[Floats]:
-        for number, group in draws.groupby("draw", sort=True):
-            joined = panel.merge(group[[*keys, name]], on=keys, how="left", validate="many_to_one")
-            column = joined[name].to_numpy(dtype=np.float64, na_value=np.nan)
-            if series:
-                column = column * panel[series].to_numpy(dtype=np.float64)
-            if np.isnan(column).any():
-                raise TableInvalid(
-                    f"draw {number} has no value for {int(np.isnan(column).sum())} rows of the sample",
-                    where="draws",
-                    mend="let every draw hold every pair; a pair without offices is 0, not missing",
-                )
-            spread = float(np.std(column))
-            yield column / (spread if spread > 0 else 1.0)
-
-    return values
-
-
-def _sample_rows(frame: pd.DataFrame, model: Model) -> NDArray[np.int64]:
-    """Positions of the sample's rows in the frame: found by letting a column of positions through the design."""
-    marked = frame.assign(__row=np.arange(len(frame), dtype=np.float64))
-    probe = replace(model, exog=(*model.exog, "__row"))
-    design = design_from_frame(marked, probe)
-    return np.asarray(np.rint(design.columns["__row"] * design.scales["__row"]), dtype=np.int64)
 
 
 def plot_years(coefs: pd.DataFrame, path: str | Path, *, clustering: Clustering = "pair", title: str = "") -> Path:

@@ -50,6 +50,8 @@ class Design:
     instrument of 1e-8 would be gone. A power of two changes no digit."""
     effects: tuple[Codes, ...] = field(repr=False)
     """(n,) codes 0, 1, ... of every effect."""
+    rows: Codes = field(repr=False)
+    """(n,) positions of the sample's rows in the frame."""
     pair: Codes = field(repr=False)
     """(n,) codes of pairs."""
     city_i: Codes = field(repr=False)
@@ -143,6 +145,7 @@ def design_from_frame(frame: pd.DataFrame, model: Model) -> Design:
         columns=columns,
         scales=scales,
         effects=effects,
+        rows=rows,
         pair=pair,
         city_i=city_i,
         city_j=city_j,
@@ -214,8 +217,8 @@ def _check_columns(frame: pd.DataFrame, model: Model) -> None:
 
 def _condition(frame: pd.DataFrame, model: Model) -> NDArray[np.bool_]:
     try:
-        found = frame.eval(model.where)
-        return np.asarray(found.fillna(False).to_numpy(), dtype=bool)
+        kept = frame.reset_index(drop=True).query(str(model.where)).index
+        return np.isin(np.arange(len(frame)), kept)
     except Exception as error:  # pandas raises half a dozen kinds, NameError and SyntaxError among them
         raise OptionInvalid(
             f"cannot read the condition {model.where!r}: {error}",

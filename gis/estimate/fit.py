@@ -12,7 +12,7 @@ import numpy as np
 
 from gis.estimate.design import Design, design_from_frame
 from gis.estimate.fixed_effects import Fit, fit_pyfixest, need_libraries
-from gis.estimate.inference import CLUSTERINGS, Clustering, n_clusters, standard_errors
+from gis.estimate.inference import CLUSTERINGS, Clustering, effective_cities, n_clusters, standard_errors
 from gis.estimate.instrumental import fit_linearmodels, hansen_j
 from gis.estimate.models import Model
 from gis.estimate.results import Equation, Estimate, Marginal, Strength
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 PERCENTILES = (10, 50, 90)
 """Of a moderator, where the effect of what it multiplies is reported (METHOD 6.5)."""
 
-FEW_CITIES = 30
-"""Below so many cities, intervals from clusters of cities cover less than they say (benchmarks/estimate.py)."""
+FEW_CITIES = 40
+"""Below so many effective cities, intervals from clusters of cities cover less than they say (docs/estimation.md)."""
 
 
 def estimate(frame: pd.DataFrame, model: Model) -> Estimate:
@@ -83,6 +83,7 @@ def _estimate(frame: pd.DataFrame, design: Design, within: Within, fit: Fit) -> 
     degrees = {c: max(n_clusters(design, c) - 1, 0) for c in CLUSTERINGS}
     main = _equation("main", design, within.terms, fit.coef, fit.covariances, degrees)
     further, strength = _instrumental(design, within, degrees)
+    carried = effective_cities(_carrier(within), design)
     ssr, total = float(fit.residuals @ fit.residuals), design.y - design.y.mean()
     return Estimate(
         model=design.model,
@@ -94,11 +95,12 @@ def _estimate(frame: pd.DataFrame, design: Design, within: Within, fit: Fit) -> 
         n_pairs=design.n_pairs,
         n_cities=design.n_cities,
         n_years=design.n_years,
+        n_cities_effective=carried,
         n_singletons=design.n_singletons,
         r2=1 - ssr / float(total @ total),
         r2_within=1 - ssr / float(within.y @ within.y),
         waterfall=design.waterfall,
-        notes=(*within.notes, *_notes(design, main)),
+        notes=(*within.notes, *_notes(main, carried)),
         rules=_rules(design, len(within.terms), degrees),
         library=fit.library,
     )
@@ -169,11 +171,25 @@ def _marginals(design: Design, main: Equation) -> list[Marginal]:
     return found
 
 
-def _notes(design: Design, main: Equation) -> list[str]:
+def _carrier(within: Within) -> Floats:
+    """The first regressor freed of the other exogenous ones; of 2SLS, its part that the instruments explain."""
+    if not within.endog_terms:
+        return within.exog[:, 0] - _on(within.exog[:, 1:], within.exog[:, 0])
+    fitted = _on(within.instruments, within.endog[:, 0])
+    return np.asarray(fitted - _on(within.exog, fitted))
+
+
+def _on(x: Floats, y: Floats) -> Floats:
+    """Least-squares fit; by normal equations, as the columns have passed the check for collinearity."""
+    return np.asarray(x @ np.linalg.solve(x.T @ x, x.T @ y))
+
+
+def _notes(main: Equation, carried: float) -> list[str]:
     notes = []
-    if design.n_cities < FEW_CITIES:
+    if carried < FEW_CITIES:
         notes.append(
-            f"{design.n_cities} cities: intervals by city_two_way and dyadic cover less than they say with so few"
+            f"{main.terms[0]} is carried by {carried:.0f} effective cities: intervals by city_two_way and dyadic cover "
+            "less than they say with so few"
         )
     for clustering in CLUSTERINGS:
         unknown = [t for t, se in zip(main.terms, main.se(clustering), strict=True) if np.isnan(se)]

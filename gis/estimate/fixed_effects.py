@@ -115,5 +115,5 @@ def own_covariances(design: Design, within: Within, residuals: Floats) -> dict[C
     if within.endog_terms:
         z = within.instruments
         fitted = z @ np.linalg.solve(z.T @ z, z.T @ within.x)
-    bread = np.linalg.inv(fitted.T @ fitted)
+    bread = np.asarray(np.linalg.inv(fitted.T @ fitted), dtype=np.float64)
     return sandwiches(bread, fitted * residuals[:, None], design, fitted.shape[1])

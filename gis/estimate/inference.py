@@ -63,6 +63,26 @@ def meats(scores: Floats, design: Design) -> dict[Clustering, Floats]:
     }
 
 
+def effective_cities(regressor: Floats, design: Design) -> float:
+    """How many cities carry a regressor: (sum h)^2 / sum h^2, h a city's share of its sum of squares.
+
+    Parameters
+    ----------
+    regressor : (n,) float64
+        Freed of the effects; of 2SLS, the instruments' fitted value.
+
+    Notes
+    -----
+    Equal to the number of cities when all carry the same. City-clustered variances behave like those of so many
+    clusters; in the spirit of Carter, Schnepel and Steigerwald (2017), with leverage alone.
+    """
+    by_pair = np.bincount(design.pair, regressor**2, minlength=design.n_pairs)
+    by_city = np.bincount(design.pair_i, by_pair, design.n_cities) + np.bincount(
+        design.pair_j, by_pair, design.n_cities
+    )
+    return float(by_city.sum() ** 2 / (by_city @ by_city))
+
+
 def n_clusters(design: Design, clustering: Clustering) -> int:
     """How many clusters the small-sample rules count: pairs, the rarer of first and second cities, or cities."""
     if clustering == "pair":

@@ -70,7 +70,8 @@ def hansen_j(design: Design, within: Within) -> Overid | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = IVGMM(within.y, _exog(within), within.endog, within.z, weight_type="clustered", clusters=design.pair)
-        statistic = float(model.fit(iter_limit=2).j_stat.stat)
+        found: Any = model.fit(iter_limit=2)
+    statistic = float(found.j_stat.stat)
     return Overid(statistic, degrees, float(stats.chi2.sf(statistic, degrees)))
 
 

@@ -115,6 +115,8 @@ class Estimate:
     """Cities."""
     n_years: int
     """Years."""
+    n_cities_effective: float
+    """Cities that carry the first coefficient: its leverage spread over cities (`inference.effective_cities`)."""
     n_singletons: int
     """Rows dropped as singletons, over all rounds."""
     r2: float
@@ -220,7 +222,8 @@ def _model_row(e: Estimate) -> dict[str, Any]:
     row: dict[str, Any] = {
         "model": e.model.name, "title": e.model.title, "formula": e.model.formula, "sample": e.model.where or "",
         "n_obs": e.n, "n_pairs": e.n_pairs, "n_cities": e.n_cities, "n_years": e.n_years,
-        "n_singletons": e.n_singletons, "r2": e.r2, "r2_within": e.r2_within,
+        "n_cities_effective": e.n_cities_effective, "n_singletons": e.n_singletons,
+        "r2": e.r2, "r2_within": e.r2_within,
     }  # fmt: skip
     for c in CLUSTERINGS:
         row[f"kp_f_{c}"] = s.rank_f[c] if s else np.nan

@@ -52,7 +52,7 @@ def first_stages(within: Within) -> FirstStages:
     """Least squares of every endogenous regressor and of the outcome on the instruments."""
     z = within.instruments
     left = np.column_stack([within.endog, within.y])
-    bread = np.linalg.inv(z.T @ z)
+    bread = np.asarray(np.linalg.inv(z.T @ z), dtype=np.float64)
     coef = bread @ (z.T @ left)
     return FirstStages((*within.z_terms, *within.exog_terms), coef, left - z @ coef, bread)
 

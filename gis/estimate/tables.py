@@ -9,6 +9,7 @@ import html
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from gis.estimate.inference import Clustering
 from gis.estimate.models import CONTROLS
@@ -66,8 +67,8 @@ def grid(
     body: list[tuple[str, ...]] = []
     for term in listed:
         body.append((_label(term), *(_coef(eq, term, clustering, digits) for eq in columns)))
-        for c, (left, right) in zip(order, ("()", "[]", "{}") if all_errors else ("()",), strict=True):
-            body.append(("", *(_error(eq, term, c, digits, left, right) for eq in columns)))
+        for c, brackets in zip(order, ("()", "[]", "{}"), strict=False):
+            body.append(("", *(_error(eq, term, c, digits, brackets) for eq in columns)))
     head = (
         ("", *(e.model.title or e.model.name for e, _ in shown)),
         ("", *(_label(eq.outcome) for eq in columns)),
@@ -89,10 +90,10 @@ def _coef(equation: Equation, term: str, clustering: Clustering, digits: int) ->
     return f"{number(float(equation.coef[at]), digits)}{stars}"
 
 
-def _error(equation: Equation, term: str, clustering: Clustering, digits: int, left: str, right: str) -> str:
+def _error(equation: Equation, term: str, clustering: Clustering, digits: int, brackets: str) -> str:
     if term not in equation.terms:
         return ""
-    return f"{left}{number(float(equation.se(clustering)[equation.at(term)]), digits)}{right}"
+    return f"{brackets[0]}{number(float(equation.se(clustering)[equation.at(term)]), digits)}{brackets[1]}"
 
 
 def number(value: float, digits: int = 4) -> str:
@@ -119,7 +120,7 @@ def _foot(
         rows.append(("Controls", *(yes(any(t in controls for t in eq.terms)) for eq in columns)))
     effects = list(dict.fromkeys(e for est in estimates for e in est.model.effects))
     names = {"pair_id": "City-pair effects", "year": "Year effects"}
-    rows += [row(names.get(f, f"{f} effects"), lambda e, f=f: yes(f in e.model.effects)) for f in effects]  # type: ignore[misc]
+    rows += [(names.get(f, f"{f} effects"), *(yes(f in e.model.effects) for e in estimates)) for f in effects]
     rows += [
         row("N", lambda e: f"{e.n:,}"),
         row("City pairs", lambda e: f"{e.n_pairs:,}"),
@@ -138,31 +139,26 @@ def _foot(
 def _strength_rows(
     estimates: list[Estimate], row: Callable[[str, Callable[[Estimate], str]], tuple[str, ...]], clustering: Clustering
 ) -> list[tuple[str, ...]]:
-    def of(cell: Callable[[Estimate], str]) -> Callable[[Estimate], str]:
-        return lambda e: cell(e) if e.strength else ""
-
     rows = [
-        row("Instruments", of(lambda e: ", ".join(_label(t) for t in e.model.instruments))),
-        row("Kleibergen-Paap rk F", of(lambda e: _f(e.strength.rank_f[clustering]))),  # type: ignore[union-attr]
-        row("Effective F", of(lambda e: _f(e.strength.effective_f[clustering]))),  # type: ignore[union-attr]
+        row("Instruments", lambda e: ", ".join(_label(t) for t in e.model.instruments)),
+        row("Kleibergen-Paap rk F", lambda e: _f(e.strength.rank_f[clustering]) if e.strength else ""),
+        row("Effective F", lambda e: _f(e.strength.effective_f[clustering]) if e.strength else ""),
     ]
     names = dict.fromkeys(n for e in estimates if e.strength for n in e.strength.thresholds)
-    rows += [
-        row(
-            f"Threshold: {name}",
-            of(lambda e, n=name: f"{e.strength.thresholds[n]:g}" if n in e.strength.thresholds else ""),
-        )  # type: ignore[misc, union-attr]
-        for name in names
-    ]
+    rows += [row(f"Threshold: {name}", partial(_threshold, name)) for name in names]
     if any(len(e.model.endog) == 1 for e in estimates):
-        rows.append(row("Anderson-Rubin 95 % set", of(lambda e: _ar(e, clustering))))
+        rows.append(row("Anderson-Rubin 95 % set", lambda e: _ar(e, clustering)))
     if any(e.strength and e.strength.overid for e in estimates):
-        rows.append(row("Hansen J (p)", of(_overid)))
+        rows.append(row("Hansen J (p)", _overid))
     return rows
 
 
 def _f(value: float) -> str:
     return "" if math.isnan(value) else f"{value:,.2f}"
+
+
+def _threshold(name: str, e: Estimate) -> str:
+    return f"{e.strength.thresholds[name]:g}" if e.strength and name in e.strength.thresholds else ""
 
 
 def _ar(e: Estimate, clustering: Clustering) -> str:

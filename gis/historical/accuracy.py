@@ -18,6 +18,7 @@ import numpy as np
 from gis.errors import OptionInvalid
 from gis.historical.control_points import ControlPoints, ControlPointsInvalid
 from gis.historical.models import MODELS, fit, leave_one_out, model_named
+from gis.historical.orientation import refuse_mirrored
 from gis.historical.transforms import Transform, finite
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Accuracy:
     transform: Transform
     """The model, fitted to all used points."""
     rmse_km: float
-    """Root mean square residual, the number of QGIS and ArcGIS: falls with every parameter, zero for an exact spline."""
+    """Root mean square residual, as QGIS and ArcGIS give it: falls with every parameter, 0 for an exact spline."""
     sigma_axis_km: float
     """Unbiased standard deviation per axis, sqrt(sum r2 / (2n - p)); NaN where nothing is spare."""
     loo_rmse_km: float
@@ -119,7 +120,14 @@ class Accuracy:
 
 
 def assess(points: ControlPoints, model: str, *, crs: Any = None) -> Accuracy:
-    """Fit one model to the used points and measure its error; see `gis.historical.fit` for the errors."""
+    """Fit one model to the used points and measure its error; see `gis.historical.fit` for what is refused.
+
+    Raises
+    ------
+    ControlPointsInvalid
+        The points show the map in a mirror: two columns are swapped.
+    """
+    refuse_mirrored(points)
     transform = fit(points, model, crs=crs)
     used, check = points.used(), points.take(points.is_check)
     residual = offsets_km(used.lon, used.lat, *transform.to_lonlat(used.px, used.py))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gis.crs import crs_from, same_crs, transformer
-from gis.errors import GisError, OptionInvalid
+from gis.errors import GisError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
 
 WGS84 = "EPSG:4326"
+ARRAYS = ("px", "py", "x", "y", "sigma_px", "enabled")
+"""Columns held as arrays."""
 ROLES = ("train", "check")
 """``train`` is fitted; ``check`` never is, and only measures the error."""
 KINDS = ("city", "coast", "graticule")
@@ -88,7 +90,7 @@ class ControlPoints:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "crs", crs_from(self.crs, where=self.source or None))
-        for name in ("px", "py", "x", "y", "sigma_px", "enabled"):
+        for name in ARRAYS:
             kind = np.bool_ if name == "enabled" else np.float64
             object.__setattr__(self, name, _frozen(getattr(self, name), kind))
         for name in ("role", "kind", "note", "ids"):
@@ -115,9 +117,9 @@ class ControlPoints:
     def take(self, index: ArrayLike) -> ControlPoints:
         """Make a smaller set by positions or by a (n,) mask."""
         keep = np.arange(len(self))[np.asarray(index)]
-        arrays = {name: getattr(self, name)[keep] for name in ("px", "py", "x", "y", "sigma_px", "enabled")}
-        texts = {name: tuple(getattr(self, name)[i] for i in keep) for name in ("ids", "role", "kind", "note")}
-        return replace(self, **arrays, **texts)
+        parts: dict[str, Any] = {name: getattr(self, name)[keep] for name in ARRAYS}
+        parts |= {name: tuple(getattr(self, name)[i] for i in keep) for name in ("ids", "role", "kind", "note")}
+        return replace(self, **parts)
 
     def used(self) -> ControlPoints:
         """Make the set of the points that are fitted."""

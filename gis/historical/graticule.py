@@ -25,8 +25,8 @@ PRIME_MERIDIANS: dict[str, float] = {
     "peking-axis": 116.391,
     "peking-observatory": 116.43,
 }
-"""Longitude from Greenwich [degree]: Paris 2 20' 14.025" (PROJ's ``paris``); Ferro 17 40' west, or by convention 20 degrees
-west of Paris; Pulkovo's round hall; Peking's city axis, or its old observatory (METHOD 8.4)."""
+"""Longitude from Greenwich [degree]: Paris 2 20' 14.025" (PROJ's ``paris``); Ferro 17 40' west, or by convention 20
+degrees west of Paris; Pulkovo's round hall; Peking's city axis, or its old observatory (METHOD 8.4)."""
 
 PEKING_PRIOR = (116.41, 0.04)
 """Mean and standard deviation of what "Peking" means on a map of the time [degree] (METHOD 8.4)."""
@@ -122,8 +122,8 @@ def estimate_meridian(
 
     Notes
     -----
-    Old latitudes need no shift at this accuracy; the mean shift in latitude is given as a check. The prior and the mean of
-    the towns are combined by their inverse variances (METHOD 8.4).
+    Old latitudes need no shift at this accuracy; the mean shift in latitude is given as a check. The prior and the mean
+    of the towns are combined by their inverse variances (METHOD 8.4).
     """
     if not prior[1] > 0:
         raise OptionInvalid(f"a prior of standard deviation {prior[1]:g}", mend="give a positive one, 0.04 for Peking")

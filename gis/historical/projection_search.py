@@ -1,11 +1,11 @@
 """The unknown projection of an old map: a family, its parameters, and an affine map of the paper.
 
-In: control points. Out: ``ProjectionTransform``: pixel = affine(projection(lon, lat)), fitted by least squares of pixels
-over the family's parameters; for given parameters the affine map is linear, so the search has one or two dimensions.
+In: control points. Out: ``ProjectionTransform``: pixel = affine(projection(lon, lat)), fitted by least squares of
+pixels over the family's parameters; for given parameters the affine map is linear, so the search has one or two dimensions.
 
 Only parameters the points can tell are searched. The affine map takes up every shift, turn and scale, and with them the
-central meridian of a conic (a turn about its apex), the second standard parallel of a conformal conic (a scale) and both
-parameters of the two cylindrical families (decision 0020).
+central meridian of a conic (a turn about its apex), the second standard parallel of a conformal conic (a scale) and
+both parameters of the two cylindrical families (decision 0020).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 
 from gis.crs import crs_from, transformer
 from gis.historical.control_points import WGS84, ControlPoints, ControlPointsInvalid, refuse_few
-from gis.historical.transforms import LeftOut, Transform, finite, targets
+from gis.historical.transforms import LeftOut, Transform, finite
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -239,7 +239,7 @@ def _profile(
         if not np.isfinite(design).all():
             return lost, np.full((3, 2), np.nan)
         affine = np.linalg.lstsq(design * root, goal * root, rcond=None)[0]
-        return ((design @ affine - goal) * root).ravel(), affine
+        return ((design @ affine - goal) * root).ravel(), np.asarray(affine, np.float64)
 
     return solve
 

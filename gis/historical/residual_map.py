@@ -1,7 +1,7 @@
 """The residual map: the scan, and at every control point an arrow to where the model says it should have been.
 
-In: a picture, control points, an ``Accuracy``. Out: a PNG. Drawn with Pillow, which is small; a plotting library would be
-ten times its size for some dozens of arrows (decision 0023).
+In: a picture, control points, an ``Accuracy``. Out: a PNG. Drawn with Pillow, which is small; a plotting library would
+be ten times its size for some dozens of arrows (decision 0023).
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ def residual_map(picture: PictureHandle, points: ControlPoints, accuracy: Accura
         colour = WRONG if accuracy.is_outlier[i] else FITTED
         _arrow(draw, at, kept[i] * scale * exaggeration, colour, 3)
         _dot(draw, at, colour)
-        draw.text((at[0] + 6, at[1] - 14), _ascii(used.ids[i]), fill=colour, font=_font(12))
+        _label(draw, at, kept[i], used.ids[i], colour)
     for i, at in enumerate(_pixels(check) * scale):
         _arrow(draw, at, checked[i] * scale * exaggeration, CHECK, 3)
         _dot(draw, at, CHECK)
-        draw.text((at[0] + 6, at[1] - 14), _ascii(check.ids[i]), fill=CHECK, font=_font(12))
+        _label(draw, at, checked[i], check.ids[i], CHECK)
     _foot(draw, shape, accuracy, exaggeration, 10.0 / _km_per_px(accuracy) * scale * exaggeration)
     with atomic_path(path) as temporary:
         image.save(temporary, format="PNG", optimize=True)
@@ -140,6 +140,13 @@ def _dot(draw: Any, at: Floats, colour: tuple[int, int, int]) -> None:
     draw.ellipse([at[0] - 4, at[1] - 4, at[0] + 4, at[1] + 4], outline=colour, fill="white", width=2)
 
 
+def _label(draw: Any, at: Floats, by: Floats, name: str, colour: tuple[int, int, int]) -> None:
+    """Write a point's name on the side its arrow does not go to."""
+    right = by[0] <= 0
+    place = (at[0] + (7 if right else -7), at[1])
+    draw.text(place, _ascii(name), fill=colour, font=_font(12), anchor="lm" if right else "rm")
+
+
 def _cross(draw: Any, at: Floats, colour: tuple[int, int, int]) -> None:
     for sign in (-1, 1):
         draw.line([at[0] - 5, at[1] - 5 * sign, at[0] + 5, at[1] + 5 * sign], fill=colour, width=2)
@@ -156,13 +163,16 @@ def _foot(draw: Any, shape: tuple[int, int], accuracy: Accuracy, exaggeration: f
         font=_font(15),
     )
     note = "; ".join(accuracy.notes) or f"outliers: {', '.join(map(_ascii, accuracy.outliers)) or 'none'}"
-    draw.text((10, top + 22), _ascii(note)[: shape[1] // 7], fill=WRONG if accuracy.outliers else "black", font=_font(13))
+    draw.text(
+        (10, top + 22), _ascii(note)[: shape[1] // 7], fill=WRONG if accuracy.outliers else "black", font=_font(13)
+    )
     y, x = top + 62, 10
     _arrow(draw, np.array([x, y]), np.array([ten_km, 0.0]), FITTED, 3)
     draw.text((x, y - 18), f"10 km (arrows {exaggeration:g} x)", fill=FITTED, font=_font(12))
     x = max(x + int(ten_km) + 20, 190)
     for text, colour in (
-        ("residual", FITTED), ("outlier", WRONG), ("without the point", LEFT_OUT), ("check point", CHECK), ("disabled", OFF),
+        ("residual", FITTED), ("outlier", WRONG), ("without the point", LEFT_OUT), ("check point", CHECK),
+        ("disabled", OFF),
     ):  # fmt: skip
         draw.rectangle([x, y - 5, x + 10, y + 5], fill=colour)
         draw.text((x + 15, y - 8), text, fill="black", font=_font(12))

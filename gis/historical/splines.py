@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 SMOOTHINGS = np.logspace(-6, 2, 33)
 """Smoothing tried for ``tps_smooth``, in the units of the kernel on normalised pixels: from nearly exact to nearly
 affine."""
-KERNEL_CELLS = 2_000_000
-"""Entries of the kernel held at once: 16 MB."""
+KERNEL_CELLS = 100_000
+"""Entries of the kernel held at once: its few temporaries stay in the cache."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,18 +57,21 @@ class SplineTransform(SmoothTransform):
         out += self.plane[0] + u[:, None] * self.plane[1] + v[:, None] * self.plane[2]
         return out[:, 0], out[:, 1]
 
-    def slopes(self, u: Floats, v: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-        """Derivatives at normalised pixels: of r2 log r, (2 log r + 1) times the difference."""
-        by_u, by_v = np.empty((2, u.size, 2))
+    def slopes(self, u: Floats, v: Floats) -> tuple[Floats, Floats, Floats]:
+        """Values and derivatives from one logarithm: that of r2 log r is (2 log r + 1) times the difference."""
+        at, by_u, by_v = np.empty((3, u.size, 2))
         for part in _parts(u.size, len(self.nodes)):
             du, dv = u[part, None] - self.nodes[:, 0], v[part, None] - self.nodes[:, 1]
             r2 = du * du + dv * dv
-            factor = np.log(np.where(r2 > 0, r2, 1.0)) + 1
-            by_u[part] = (factor * du) @ self.bend
-            by_v[part] = (factor * dv) @ self.bend
+            log = np.log(np.where(r2 > 0, r2, 1.0))
+            at[part] = (0.5 * r2 * log) @ self.bend
+            log += 1
+            by_u[part] = (log * du) @ self.bend
+            by_v[part] = (log * dv) @ self.bend
+        at += self.plane[0] + u[:, None] * self.plane[1] + v[:, None] * self.plane[2]
         by_u += self.plane[1]
         by_v += self.plane[2]
-        return by_u[:, 0], by_v[:, 0], by_u[:, 1], by_v[:, 1]
+        return at, by_u, by_v
 
 
 def fit_spline(

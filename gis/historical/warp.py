@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 TILE = 256
 """Cells of a tile's side: what is computed at once."""
-MESH = 32
+MESH = 16
 """Cells between the exact positions from which Newton's starts are interpolated."""
 WINDOW = 16_000_000
 """Most pixels read for one tile; a tile that needs more is cut into four."""
@@ -75,7 +75,8 @@ def warp_grid(
     nx, ny = (max(1, math.ceil(side / cell - 1e-9)) for side in (east - west, north - south))
     if nx * ny > MAX_CELLS:
         raise OptionInvalid(
-            f"the warped scan would have {ny} x {nx} cells of {cell:g}", mend=f"give a coarser --resolution than {cell:g}"
+            f"the warped scan would have {ny} x {nx} cells of {cell:g}",
+            mend=f"give a coarser --resolution than {cell:g}",
         )
     return Grid((ny, nx), Affine(cell, 0.0, west, 0.0, -cell, north), target)
 
@@ -104,7 +105,7 @@ def warp_strips(picture: PictureHandle, transform: Transform, grid: Grid, *, smo
 
 def pixels_of(transform: Transform, grid: Grid, row: int, rows: int, col: int, cols: int) -> tuple[Floats, Floats]:
     """(rows, cols) column and row on the scan of the centres of a block of cells; NaN where there is no answer."""
-    r, c = row + np.arange(rows) + 0.5, col + np.arange(cols) + 0.5
+    r, c = np.arange(row + 0.5, row + rows), np.arange(col + 0.5, col + cols)
     inverse = _inverse(transform, grid.crs)
     if not isinstance(transform, SmoothTransform):
         return inverse(*_centres(grid, r, c), None)
@@ -211,7 +212,7 @@ def _to(target: CRS) -> Any:
 
 
 def _own_resolution(transform: Transform, used: ControlPoints, target: CRS) -> float:
-    """Side of a square cell as large as a pixel in the middle of the points, to three digits, in the unit of the CRS."""
+    """Side of a square cell as large as a pixel in the middle of the points, to three digits, in the CRS's unit."""
     px, py = float(used.px.mean()), float(used.py.mean())
     lonlat = transform.to_lonlat(np.array([px, px + 1, px]), np.array([py, py, py + 1]))
     if target.is_geographic:
@@ -222,5 +223,7 @@ def _own_resolution(transform: Transform, used: ControlPoints, target: CRS) -> f
         steps = xy - xy[0]
     side = math.sqrt(abs(float(np.linalg.det(steps[1:]))))
     if not side > 0:
-        raise OptionInvalid("the scan has no size in the middle of its points", mend="give --resolution, or choose affine")
+        raise OptionInvalid(
+            "the scan has no size in the middle of its points", mend="give --resolution, or choose affine"
+        )
     return float(f"{side:.3g}")

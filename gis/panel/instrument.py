@@ -14,7 +14,8 @@ import numpy as np
 
 from gis.errors import OptionInvalid, TableInvalid
 from gis.panel.flows import oriented_flows
-from gis.panel.orientation import TIE_TOLERANCE
+from gis.panel.orientation import TieRule
+from gis.panel.pairs import balance
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,6 +98,7 @@ def instrument(
     options: InstrumentOptions | None = None,
     *,
     cities: tuple[str, ...] | None = None,
+    after: pd.DataFrame | None = None,
     drop_unknown: bool = False,
 ) -> Instrument:
     """Build the instrument for every row of the pair panel.
@@ -108,6 +110,8 @@ def instrument(
     exposure : counts of cities; a city of the list that is not in it is unknown for counts from a table, and an error
         for offices assigned to polygons.
     cities : the city list; default: the cities of ``pairs``.
+    after : for ``lag = 0``: what `rows_after` makes. Without it the last row year has no national flow, because flows
+        of a year are ordered by the row after it.
     drop_unknown : leave out flows of cities that are not in the panel.
 
     Returns
@@ -133,7 +137,7 @@ def instrument(
     panel = _Panel.read(pairs, cities)
     known = exposure.for_cities(panel.codes, unknown="nan" if exposure.kind == "given" else "error")
     share, total = _shares(panel, known, how)
-    parts = _national_parts(panel, pairs, flows, how, drop_unknown)
+    parts = _national_parts(panel, _labels(pairs, after, how.lag), flows, how, drop_unknown)
     national = _combined(how.national, *parts.sums)
     at = parts.place(panel.year)
     left = _left_out(how, parts, panel, at)
@@ -257,7 +261,7 @@ class _Panel:
     def read(cls, pairs: pd.DataFrame, cities: tuple[str, ...] | None) -> _Panel:
         import pandas as pd
 
-        needed = ("pair_id", "year", "city_i", "city_j", "hi", "lo", "bal", "level_hi", "level_lo")
+        needed = ("pair_id", "year", "city_i", "city_j", "hi", "lo", "bal")
         absent = [name for name in needed if name not in pairs]
         if absent or not len(pairs):
             raise TableInvalid(
@@ -335,9 +339,8 @@ class _National:
 
 
 def _national_parts(
-    panel: _Panel, pairs: pd.DataFrame, flows: pd.DataFrame, how: InstrumentOptions, drop_unknown: bool
+    panel: _Panel, labels: pd.DataFrame, flows: pd.DataFrame, how: InstrumentOptions, drop_unknown: bool
 ) -> _National:
-    labels = _labels(pairs, how.lag)
     oriented = oriented_flows(labels, flows, lag=1, drop_unknown=drop_unknown)
     # The flow of year s is ordered by the levels of s, that is by hi and lo of row s + 1; row t looks at s = t - lag.
     row_year = oriented["year"].to_numpy(np.int64) - 1 + how.lag
@@ -368,25 +371,29 @@ def _national_parts(
     )
 
 
-def _labels(pairs: pd.DataFrame, lag: int) -> pd.DataFrame:
-    """Rows whose hi and lo order the flows; without a lag, the row after the last is made from the last levels."""
+def rows_after(levels: pd.DataFrame, *, tie: TieRule = "previous") -> pd.DataFrame:
+    """Rows of the year after the last one, which have an orientation and nothing else: what ``lag = 0`` needs.
+
+    Parameters
+    ----------
+    levels, tie : as the panel was made from, see `gis.panel.balance`.
+    """
     import pandas as pd
 
-    if lag != 0:
+    last = int(levels["year"].max())
+    ahead = levels[levels["year"] == last][["city_code"]].assign(year=last + 1, level=np.nan)
+    both = pd.concat([levels[["city_code", "year", "level"]], ahead], ignore_index=True)
+    return balance(both, tie=tie, years=(last + 1, last + 1))
+
+
+def _labels(pairs: pd.DataFrame, after: pd.DataFrame | None, lag: int) -> pd.DataFrame:
+    """Rows whose hi and lo order the flows; without a lag, those after the last year too."""
+    import pandas as pd
+
+    if lag != 0 or after is None:
         return pairs
-    last = pairs[pairs["year"] == pairs["year"].max()]
-    hi, lo = last["level_hi"].to_numpy(np.float64), last["level_lo"].to_numpy(np.float64)
-    apart = np.abs(hi - lo) > TIE_TOLERANCE * np.maximum(hi, lo)
-    crossed, known = apart & (lo > hi), ~(np.isnan(hi) | np.isnan(lo))  # a tie keeps the last orientation
-    a, b = last["hi"].astype(object), last["lo"].astype(object)
-    after = last.assign(
-        year=last["year"] + 1,
-        hi=np.where(known, np.where(crossed, b, a), None),
-        lo=np.where(known, np.where(crossed, a, b), None),
-    )
-    text = {name: pairs[name].astype(object) for name in ("hi", "lo", "city_i", "city_j")}
-    after = after.assign(city_i=after["city_i"].astype(object), city_j=after["city_j"].astype(object))
-    return pd.concat([pairs.assign(**text), after], ignore_index=True)
+    text = ("hi", "lo", "city_i", "city_j")  # categories of two frames need not be the same
+    return pd.concat([one.assign(**{name: one[name].astype(object) for name in text}) for one in (pairs, after)], ignore_index=True)
 
 
 def _combined(rule: NationalRule, htol: Floats, ltoh: Floats, ln_net: Floats) -> Floats:

@@ -7,19 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal
 
 from gis.boundaries import Layer, cities_from_districts, read_layer, refuse_overlaps
-from gis.errors import BoundaryUnreadable, ConfigInvalid, CrsMissing
+from gis.errors import BoundaryUnreadable, ConfigInvalid
 from gis.rasters.catalogue import product_for, rules_for
 from gis.rasters.series import Series, SeriesFile, YearPlan, plan_lights, plan_years, read_series
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from pyproj import CRS
-
     from gis.grid import Zones
     from gis.raster_io import CellRules
     from gis.workspace import Boundaries, BoundarySource, Config, Workspace
@@ -148,19 +143,6 @@ def _policy_notes(config: Config, lights: YearPlan, population: YearPlan) -> lis
         policy = config.population.missing_years
         out.append(f"no population of {', '.join(map(str, moved))} of its own: population.missing_years = {policy!r}")
     return out
-
-
-def vector_geometry(workspace: Workspace, relative: str, key: str) -> tuple[NDArray[Any], CRS]:
-    """Geometries of any kind and their CRS, from a vector file named in the config."""
-    from gis.boundaries.formats import read_raw
-
-    path = vector_file(workspace, relative, key)
-    raw = read_raw(path, layer=None, encoding=None, key=key)
-    if raw.crs is None:
-        raise CrsMissing(
-            "the file states no CRS", where=path, mend=f"write {key} in a format that carries one (GeoPackage)"
-        )
-    return np.array([g for g in raw.geometry if g is not None and not g.is_empty], dtype=object), raw.crs
 
 
 def vector_file(workspace: Workspace, relative: str, key: str) -> Path:

@@ -168,10 +168,18 @@ def _sheet(place: Workspace, source: InstrumentSource) -> _Sheet | None:
     how = source.offices
     if how.control_points is None:
         return None
-    from gis.historical import assess, fit_all, read_control_points
+    from gis.historical import read_control_points
+    from gis.historical.georeference import georeference
+    from gis.pipeline.georeference import scan_facts
 
-    points = read_control_points(place.path(how.control_points), crs=how.control_points_crs)
-    return _Sheet(points, fit_all(points)[0] if how.model == "auto" else assess(points, how.model))
+    facts = None
+    if how.scan:
+        from gis.raster_io.pictures import read_picture
+
+        facts = scan_facts(read_picture(place.path(how.scan)))
+    points = read_control_points(place.path(how.control_points), crs=how.control_points_crs, scan=facts)
+    found = georeference(points, how.model, size=facts.size if facts else None, meridian=how.meridian)
+    return _Sheet(found.points, found.chosen)
 
 
 def read_flows(path: Path) -> pd.DataFrame:
@@ -213,17 +221,22 @@ def _instruments(
     place: Workspace, source: InstrumentSource, pairs: pd.DataFrame, exposure: Exposure
 ) -> dict[str, Instrument]:
     from gis.historical.exposure import read_counts
-    from gis.panel.instrument import InstrumentOptions, instrument
+    from gis.panel.instrument import InstrumentOptions, instrument, rows_after
 
     flows = read_flows(place.path(source.flows))
     options = InstrumentOptions(
         source.national, source.lag, source.leave_out, source.denominator, source.zeros, source.iv_scale
     )
+    after = None
+    if source.lag == 0:
+        levels = tables.read_table(tables.CITY_YEAR, place.out / "city_year.parquet")
+        inside = levels["city_code"].isin(set(pairs["city_i"]) | set(pairs["city_j"]))
+        after = rows_after(levels[inside], tie=place.config.panel.tie)
     counts = {"iv_hist_tel": exposure}
     if source.telephones:
         counts["iv_1984_tel"] = read_counts(place.path(source.telephones.file), source.telephones.column)
     return {
-        name: instrument(pairs, flows, value, options, drop_unknown=source.drop_unknown)
+        name: instrument(pairs, flows, value, options, after=after, drop_unknown=source.drop_unknown)
         for name, value in counts.items()
     }
 
@@ -370,6 +383,7 @@ def _write(
     inputs = {
         "offices": how.file,
         "control_points": how.control_points,
+        "scan": how.scan,
         "gazetteer": how.gazetteer,
         "lines": how.lines,
         "flows": source.flows,

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gis.boundaries import read_geometry
 from gis.errors import RasterInvalid
-from gis.graph import run_tasks
+from gis.graph import run_on_cluster, run_tasks
 from gis.grid import Grid, Zones
 from gis.indicators import interpolate_totals, levels_for_year, national_rows
-from gis.pipeline.inputs import Inputs, vector_geometry
+from gis.pipeline.inputs import Inputs, vector_file
 from gis.raster_io import check_range
 from gis.rasters.archive import file_sha256
 from gis.rasters.series import SeriesFile
 from gis.zonal.coverage import Coverage
-from gis.zonal.engine import WHOLE_CELLS, Job, StripMask, ZoneSums, run_jobs
+from gis.zonal.engine import WHOLE_CELLS, Job, StripMask, ZoneSums, run_jobs, run_shipped, ship
 from gis.zonal.layer import LightLayer, light_layer, light_totals, population_totals
 from gis.zonal.matching import LitTask, Match, add_strips, lit_strip, matches
 from gis.zonal.store import Store
@@ -48,20 +50,35 @@ class LevelTables:
 
 @dataclass(frozen=True, slots=True)
 class _Runner:
-    """Places tasks on threads and reports them under a step's name."""
+    """Places tasks on threads, or on a cluster, and reports them under a step's name."""
 
     threads: int | None
     report: Report | None
+    client: Any
+    """A `distributed` client, or None."""
+    shared: Path
+    """Folder that workers of a cluster see too."""
 
     def step(self, name: str) -> Callable[[Callable[[Any], Any], Any], list[Any]]:
         def run(function: Callable[[Any], Any], tasks: Any) -> list[Any]:
-            progress = None
-            if self.report:
-                report = self.report
-                progress = lambda done, n: report(name, done, n)  # noqa: E731
-            return run_tasks(function, list(tasks), threads=self.threads, progress=progress)
+            return run_tasks(function, list(tasks), threads=self.threads, progress=self._progress(name))
 
         return run
+
+    def raster_step(self, name: str) -> Callable[[Callable[[Any], Any], Any], list[Any]]:
+        """Rasters are what takes the time: they go to the cluster where there is one."""
+        if self.client is None:
+            return self.step(name)
+
+        def run(_function: Callable[[Any], Any], tasks: Any) -> list[Any]:
+            shipped = ship(tasks, self.shared)
+            return run_on_cluster(self.client, run_shipped, shipped, progress=self._progress(name))
+
+        return run
+
+    def _progress(self, name: str) -> Callable[[int, int], None] | None:
+        report = self.report
+        return None if report is None else lambda done, n: report(name, done, n)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +96,11 @@ class _Masks:
 class _Levels:
     """One run's intermediate results; each is made once and kept while the run lasts."""
 
-    def __init__(self, inputs: Inputs, threads: int | None, report: Report | None) -> None:
+    def __init__(self, inputs: Inputs, threads: int | None, report: Report | None, client: Any = None) -> None:
         self.inputs = inputs
         self.store = Store(inputs.workspace.cache / "store")
-        self.runner = _Runner(threads or inputs.config.compute.threads, report)
+        shared = inputs.workspace.cache / "shared"
+        self.runner = _Runner(threads or inputs.config.compute.threads, report, client, shared)
         self._light_layers: list[tuple[Grid, dict[str, LightLayer]]] = []
         self._population_layers: list[tuple[Grid, dict[str, Coverage]]] = []
         self._masks: list[tuple[Grid, _Masks]] = []
@@ -147,7 +165,7 @@ class _Levels:
         return f"{masks}|" + "|".join(file_sha256(path) for path in files)
 
     def _vector(self, relative: str, key: str) -> tuple[NDArray[Any], Any]:
-        return vector_geometry(self.inputs.workspace, relative, key)
+        return read_geometry(vector_file(self.inputs.workspace, relative, key), key=key)
 
     def flares_per_zone(self, zones: Zones) -> NDArray[np.int32] | None:
         masks = self.inputs.config.lights.masks
@@ -169,7 +187,7 @@ class _Levels:
         for year in sorted({y for plan in inputs.population_plan.values() for y, _ in plan}):
             jobs.append(self._population_job(inputs.population.of(year)))
         names, zones = list(inputs.layers), tuple(inputs.layers.values())
-        run = self.runner.step("reading and summing")
+        run = self.runner.raster_step("reading and summing")
         kept = [job for job in jobs if job.key[0] != "reach"]
         # What the sea adds to a zone depends on its neighbours: it is not kept zone by zone.
         afresh = [job for job in jobs if job.key[0] == "reach"]
@@ -292,11 +310,13 @@ class _Levels:
         return out[0] if len(out) == 1 else interpolate_totals(out[0], out[1], plan[1][1])
 
 
-def compute_levels(inputs: Inputs, *, threads: int | None = None, report: Report | None = None) -> LevelTables:
-    """Per-capita luminosity of every unit of every layer in every year."""
+def compute_levels(
+    inputs: Inputs, *, threads: int | None = None, report: Report | None = None, client: Any = None
+) -> LevelTables:
+    """Per-capita luminosity of every unit of every layer in every year; rasters are summed on ``client`` if given."""
     import pandas as pd
 
-    step = _Levels(inputs, threads, report)
+    step = _Levels(inputs, threads, report, client)
     step.read_all()
     by_layer, national = {}, []
     for name in inputs.layers:

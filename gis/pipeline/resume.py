@@ -10,7 +10,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import gis
 from gis.rasters.archive import file_sha256
 from gis.tables import atomic_path
 
@@ -25,7 +24,7 @@ KEY_FILE = "last_run.json"
 def package_fingerprint() -> str:
     """SHA-256 of the source text of the whole package: other code may give other numbers."""
     digest = hashlib.sha256()
-    root = Path(gis.__file__).resolve().parent
+    root = Path(__file__).resolve().parent.parent
     for path in sorted(root.rglob("*.py")):
         digest.update(path.relative_to(root).as_posix().encode())
         digest.update(path.read_bytes())

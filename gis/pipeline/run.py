@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gis.errors import CodeInvalid, TableInvalid
+from gis.graph import cluster
 from gis.pipeline.inputs import Inputs, read_both_series, read_inputs, vector_file
 from gis.pipeline.levels import LevelTables, Report, compute_levels
 from gis.pipeline.resume import finished, remember, run_key
@@ -47,7 +48,12 @@ class RunResult:
 
 
 def run(
-    workspace: str | Path | Workspace = ".", *, threads: int | None = None, report: Report | None = None
+    workspace: str | Path | Workspace = ".",
+    *,
+    threads: int | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    report: Report | None = None,
 ) -> RunResult:
     """Compute everything a workspace configures and write it to its ``out/``.
 
@@ -55,6 +61,8 @@ def run(
     ----------
     workspace : folder with ``workspace.toml``, or a `Workspace`.
     threads : default: ``compute.threads`` of the config, else one per core. Changes no number.
+    workers : worker processes to sum the rasters with, on this machine. Changes no number.
+    scheduler : address of a Dask scheduler to sum the rasters with, see `gis.graph.cluster`. Changes no number.
     report : called with (step, done, in all).
 
     Raises
@@ -74,7 +82,8 @@ def run(
     if (paths := finished(place, key)) is not None:
         return _as_it_stands(place, paths)
     inputs = read_inputs(place, series)
-    tables = compute_levels(inputs, threads=threads, report=report)
+    with cluster(workers=workers, scheduler=scheduler) as client:
+        tables = compute_levels(inputs, threads=threads, report=report, client=client)
     cities = _panel_cities(inputs, tables.by_layer["city"])
     result = _write(inputs, tables, cities, report)
     remember(place, key, result.paths)

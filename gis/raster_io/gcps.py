@@ -62,7 +62,8 @@ def read_gcps(path: str | Path) -> GcpList:
         raise RasterUnreadable(f"GDAL cannot open it: {error}", where=path, mend=DAMAGED) from error
     table = np.array([(p.col, p.row, p.x, p.y) for p in points], np.float64).reshape(-1, 4)
     wkt = crs.to_wkt() if crs else None
-    return GcpList(tuple(str(p.id or "") for p in points), *(table[:, k].copy() for k in range(4)), wkt)
+    px, py, x, y = (table[:, k].copy() for k in range(4))
+    return GcpList(tuple(str(p.id or "") for p in points), px, py, x, y, wkt)
 
 
 def copy_with_gcps(
@@ -94,5 +95,7 @@ def copy_with_gcps(
                 with rasterio.open(temporary, "r+") as target:
                     target.gcps = (points, RasterioCRS.from_wkt(crs.to_wkt()))
     except RasterioError as error:
-        raise WriteFailed(f"could not finish writing: {error}", where=path, mend="free some space, or check the scan") from error
+        raise WriteFailed(
+            f"could not finish writing: {error}", where=path, mend="free some space, or check the scan"
+        ) from error
     return Path(path)

@@ -151,7 +151,7 @@ class PictureHandle:
 
 @contextmanager
 def open_picture(info: PictureInfo) -> Iterator[PictureHandle]:
-    """Open a picture for windows in any order; one that is stored from the top is unpacked to a temporary file first."""
+    """Open a picture for windows in any order; one stored from the top is unpacked to a temporary file first."""
     import rasterio
     import rasterio.shutil
     from rasterio.errors import RasterioError
@@ -216,7 +216,8 @@ def _write_rgba(path: Path, strips: Iterable[Bytes], grid: Grid, tags: dict[str,
 
     ny, nx = grid.shape
     profile = {
-        "driver": "GTiff", "height": ny, "width": nx, "count": 4, "dtype": "uint8", "photometric": "RGB", "alpha": "yes",
+        "driver": "GTiff", "height": ny, "width": nx, "count": 4, "dtype": "uint8", "photometric": "RGB",
+        "alpha": "yes",
         "crs": RasterioCRS.from_wkt(grid.crs.to_wkt()), "transform": grid.transform, "tiled": True,
         "blockxsize": blocksize, "blockysize": blocksize, "compress": "deflate", "bigtiff": "if_safer",
     }  # fmt: skip

@@ -10,10 +10,14 @@ number of workers.
 
 from __future__ import annotations
 
+import hashlib
+import pickle
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +25,7 @@ import numpy as np
 from gis.errors import GridMismatch
 from gis.grid import MEASURES, STRIP_ROWS, Grid, Measure
 from gis.raster_io import CellRules, RasterInfo, open_raster
+from gis.tables import atomic_path
 from gis.zonal.coverage import Coverage
 
 if TYPE_CHECKING:
@@ -352,3 +357,51 @@ def run_jobs(jobs: Sequence[Job], *, run: Callable[..., list[Any]] | None = None
     for (i, _), part in zip(tasks, parts, strict=True):
         by_job.setdefault(i, []).append(part)
     return [combine(job, by_job.get(i, [])) for i, job in enumerate(jobs)]
+
+
+# --- tasks for workers in other processes -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ShippedTask:
+    """A task that names its coverages instead of carrying them: a worker loads each once."""
+
+    job: Job
+    """The job, without its layers."""
+    layers: tuple[Path, ...]
+    """Files written by `ship`, one per layer."""
+    strips: tuple[int, ...]
+    """Strip numbers, rising."""
+
+
+def ship(tasks: Sequence[Task], folder: Path) -> list[ShippedTask]:
+    """Write the coverages of some tasks to a folder that workers see too, and name them in the tasks."""
+    files: dict[int, Path] = {}
+    for task in tasks:
+        for coverage in task.job.layers:
+            if id(coverage) not in files:
+                files[id(coverage)] = _write_coverage(coverage, folder)
+    return [ShippedTask(replace(t.job, layers=()), tuple(files[id(c)] for c in t.job.layers), t.strips) for t in tasks]
+
+
+def run_shipped(task: ShippedTask) -> list[tuple[int, list[StripSums], float]]:
+    """`run_task` on a worker."""
+    layers = tuple(_read_coverage(path) for path in task.layers)
+    return run_task(Task(replace(task.job, layers=layers), task.strips))
+
+
+def _write_coverage(coverage: Coverage, folder: Path) -> Path:
+    data = pickle.dumps(coverage, protocol=5)
+    path = folder / f"{hashlib.sha256(data).hexdigest()[:40]}.coverage"
+    if not path.exists():
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(data)
+    return path
+
+
+@lru_cache(maxsize=16)
+def _read_coverage(path: Path) -> Coverage:
+    with open(path, "rb") as stream:
+        coverage = pickle.load(stream)
+    assert isinstance(coverage, Coverage)  # written by _write_coverage
+    return coverage

@@ -95,7 +95,11 @@ def kind_of(record: Record) -> str:
         return "省" if record.code[:2] == "71" else "特别行政区"
     if is_county(record.code):
         return "直辖县级"
-    return next(k for s, k in (("自治州", "自治州"), ("地区", "地区"), ("盟", "盟"), ("市", "地级市")) if record.name.endswith(s))
+    return next(
+        k
+        for s, k in (("自治州", "自治州"), ("地区", "地区"), ("盟", "盟"), ("市", "地级市"))
+        if record.name.endswith(s)
+    )
 
 
 # --- documents -------------------------------------------------------------------------------------------------------
@@ -166,7 +170,9 @@ def parts_text(links: list[Link]) -> str:
 
 def changes(records: list[Record], texts: dict[str, list[str]]) -> list[list[Any]]:
     links = list(links_of(records, texts))
-    units = [r for r in records if unit_of(r.code) == r.code and (not is_province(r.code) or r.code[:2] in MUNICIPALITIES)]
+    units = [
+        r for r in records if unit_of(r.code) == r.code and (not is_province(r.code) or r.code[:2] in MUNICIPALITIES)
+    ]
     name_in = lambda code, year: next((r.name for r in records if r.code == code and r.stood(year)), "")  # noqa: E731
     stands = lambda code, year: any(r.code == code and r.stood(year) for r in records)  # noqa: E731
     rows = []
@@ -324,7 +330,10 @@ def land_neighbours(path: Path) -> set[str]:
     for i, a in enumerate(mainland):
         for b in mainland[i + 1 :]:
             # 100 m: borders of two provinces are not always drawn with the same vertices.
-            if shapes[a].distance(shapes[b]) < 100 and shapes[a].buffer(100).intersection(shapes[b].boundary).length > 1e3:
+            if (
+                shapes[a].distance(shapes[b]) < 100
+                and shapes[a].buffer(100).intersection(shapes[b].boundary).length > 1e3
+            ):
                 found.add(f"{a}-{b}")
     return found
 

@@ -1,18 +1,17 @@
 """Files of control points: QGIS, ArcGIS, GDAL, IIIF and CSV, all read to and written from ``ControlPoints``.
 
-In: a file, and what it does not say (CRS, size and resolution of the scan). Out: ``ControlPoints``; or one file, whole or
-not at all. Numbers are written so that reading them gives the same double.
+In: a file, and what it does not say (CRS, size and resolution of the scan). Out: ``ControlPoints``; or one file, whole
+or not at all. Numbers are written so that reading them gives the same double.
 
-=========  =====================  ==============================================  ========================================
-format     files                  pixels in the file                              what it cannot hold
-=========  =====================  ==============================================  ========================================
-qgis       ``.points``            row negative downward                           ids, roles, kinds, notes
-arcgis     ``.txt``               from the lower left, upward; inches or pixels   the same, disabled points, the CRS
-gdal       ``.tif``, ``.vrt``,    row downward                                    roles, kinds, notes, disabled points
-           ``.aux.xml``
-iiif       ``.json``              row downward                                    roles, kinds, disabled points; WGS 84 only
-csv        ``.csv``               row downward                                    nothing
-=========  =====================  ==============================================  ========================================
+======  =================================  =============================================  ==========================
+format  files                              pixels in the file                             what it cannot hold
+======  =================================  =============================================  ==========================
+qgis    ``.points``                        row negative downward                          ids, roles, kinds, notes
+arcgis  ``.txt``                           from the lower left, upward; inches or pixels  these, unused points, CRS
+gdal    ``.tif``, ``.vrt``, ``.aux.xml``   row downward                                   roles, kinds, unused points
+iiif    ``.json``                          row downward; WGS 84 only                      the same
+csv     ``.csv``                           row downward                                   nothing is lost
+======  =================================  =============================================  ==========================
 
 A check point must not be fitted by the program that opens the file next: QGIS gets it disabled, the others not at all.
 """

@@ -19,8 +19,8 @@ CM_PER_INCH = 2.54
 FIRST_LINE = "link table"
 """First line of very old files."""
 NOT_PIXELS = 10.0
-"""Where the largest column is below the width over this, the columns are inches or centimetres: no one digitises a tenth
-of a sheet, and a scan has more than ten pixels to the inch (METHOD 8.2)."""
+"""Where the largest column is below the width over this, the columns are inches or centimetres: no one digitises a
+tenth of a sheet, and a scan has more than ten pixels to the inch (METHOD 8.2)."""
 
 
 def read_arcgis(
@@ -49,15 +49,20 @@ def read_arcgis(
         )
     lines = read_lines(path)
     first = 1 if lines[0].strip().lower() == FIRST_LINE else 0
-    ids, rows = [], []
+    ids: list[str | None] = []
+    rows: list[list[float]] = []
     for i, line in enumerate(lines[first:], start=first + 1):
         fields = line.replace(",", " ").split()
         if len(fields) not in (4, 5) or (rows and len(fields) != 4 + (ids[0] is not None)):
             raise ControlPointsInvalid(
-                f"line {i} has {len(fields)} columns", where=path, mend="a link table has 4, or 5 with an id, in every row"
+                f"line {i} has {len(fields)} columns",
+                where=path,
+                mend="a link table has 4, or 5 with an id, in every row",
             )
         ids.append(fields[0] if len(fields) == 5 else None)
-        rows.append([number(f, n, path, i) for f, n in zip(fields[-4:], ("xSource", "ySource", "xMap", "yMap"), strict=True)])
+        rows.append(
+            [number(f, n, path, i) for f, n in zip(fields[-4:], ("xSource", "ySource", "xMap", "yMap"), strict=True)]
+        )
     table = np.array(rows)
     per_unit = _px_per_unit(table[:, 0], size, dpi, unit, path)
     return control_points(
@@ -72,7 +77,12 @@ def read_arcgis(
 
 
 def write_arcgis(
-    points: ControlPoints, path: Path, *, size: tuple[int, int] | None = None, dpi: float | None = None, unit: str = "auto"
+    points: ControlPoints,
+    path: Path,
+    *,
+    size: tuple[int, int] | None = None,
+    dpi: float | None = None,
+    unit: str = "auto",
 ) -> Path:
     """Write the used points as a link table of 4 columns, tab-separated.
 

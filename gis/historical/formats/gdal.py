@@ -1,8 +1,8 @@
 """GDAL's ground control points: inside a GeoTIFF, in a VRT, or in an ``.aux.xml`` beside the scan.
 
 In: a raster with control points. Out: ``ControlPoints``; files GDAL opens. Pixel and line are the canonical px and py.
-Points are read by GDAL itself, ArcGIS's ``GeodataXform`` in an ``.aux.xml`` included; VRT and ``.aux.xml`` are written as
-text, since GDAL's own writer keeps four decimals.
+Points are read by GDAL itself, ArcGIS's ``GeodataXform`` in an ``.aux.xml`` included; VRT and ``.aux.xml`` are written
+as text, since GDAL's own writer keeps four decimals.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Georeference annotations of IIIF, as Allmaps reads and writes them.
 
-In: JSON (Annotation, or AnnotationPage with one). Out: ``ControlPoints`` on WGS 84. Source: IIIF Georeference Extension,
-https://iiif.io/api/extension/georef/; drafts before 1.0 wrote ``pixelCoords``.
+In: JSON (Annotation, or AnnotationPage with one). Out: ``ControlPoints`` on WGS 84. Source: IIIF Georeference
+Extension, https://iiif.io/api/extension/georef/; drafts before 1.0 wrote ``pixelCoords``.
 """
 
 from __future__ import annotations
@@ -53,9 +53,12 @@ def read_iiif(path: Path, *, size: tuple[int, int] | None = None) -> ControlPoin
     annotation = _annotation(data, path)
     features = annotation["body"].get("features") or []
     if not features:
-        raise ControlPointsUnreadable("there are no points in it", where=path, mend="add some in Allmaps and save again")
+        raise ControlPointsUnreadable(
+            "there are no points in it", where=path, mend="add some in Allmaps and save again"
+        )
     across, down = _scale(annotation, size, path)
-    px, py, lon, lat, ids = [], [], [], [], []
+    columns: list[list[float]] = []
+    ids = []
     for i, feature in enumerate(features, start=1):
         try:
             properties = feature.get("properties") or {}
@@ -68,11 +71,11 @@ def read_iiif(path: Path, *, size: tuple[int, int] | None = None) -> ControlPoin
                 where=path,
                 mend="each feature needs properties.resourceCoords [px, py] and geometry.coordinates [lon, lat]",
             ) from error
-        for column, value in zip((px, py, lon, lat), values, strict=True):
-            column.append(value)
+        columns.append(values)
         ids.append(str(feature.get("id") or i))
     if len(set(ids)) < len(ids):
         ids = [str(i + 1) for i in range(len(ids))]
+    px, py, lon, lat = zip(*columns, strict=True)
     return control_points(px, py, lon, lat, crs=WGS84, ids=ids, source=path)
 
 
@@ -115,7 +118,8 @@ def write_iiif(
     if transformation in MODELS:
         body["transformation"] = MODELS[transformation]
     annotation = {
-        "@context": list(CONTEXTS), "type": "Annotation", "motivation": "georeferencing", "target": target, "body": body,
+        "@context": list(CONTEXTS), "type": "Annotation", "motivation": "georeferencing",
+        "target": target, "body": body,
     }  # fmt: skip
     return write_text(path, json.dumps(annotation, ensure_ascii=False, indent=1) + "\n")
 

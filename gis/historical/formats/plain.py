@@ -1,7 +1,8 @@
 """Control points as CSV: the canonical table itself, and tables with fewer columns or the usual other names.
 
 In: text. Out: ``ControlPoints``. Columns: ``id, px, py, lon, lat, enabled, role, kind, sigma_px, note``; ``x, y, crs``
-stand for ``lon, lat`` where the ground coordinates are not WGS 84. ``px, py`` and the ground are needed, the rest is not.
+stand for ``lon, lat`` where the ground coordinates are not WGS 84. ``px, py`` and the ground are needed, the rest is
+not.
 """
 
 from __future__ import annotations
@@ -14,7 +15,13 @@ from typing import Any
 import numpy as np
 
 from gis.crs import crs_from, same_crs
-from gis.historical.control_points import WGS84, ControlPoints, ControlPointsInvalid, ControlPointsUnreadable, control_points
+from gis.historical.control_points import (
+    WGS84,
+    ControlPoints,
+    ControlPointsInvalid,
+    ControlPointsUnreadable,
+    control_points,
+)
 from gis.historical.formats.text import crs_text, number, read_lines, settle_crs, write_text
 
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -57,7 +64,10 @@ def read_csv(path: Path, *, crs: Any = None) -> ControlPoints:
             where=path,
             mend="columns are id,px,py,lon,lat,enabled,role,kind,sigma_px,note; px, py, lon and lat are needed",
         )
-    table = [{_plain(k): (v or "").strip() for k, v in row.items() if isinstance(k, str) and not isinstance(v, list)} for row in rows]
+    table = [
+        {_plain(k): (v or "").strip() for k, v in row.items() if isinstance(k, str) and not isinstance(v, list)}
+        for row in rows
+    ]
 
     def texts(key: str, default: str) -> list[str]:
         name = column[key]
@@ -120,4 +130,6 @@ def _switch(value: str, path: Path, line: int) -> bool:
         return True
     if value.lower() in FALSE:
         return False
-    raise ControlPointsInvalid(f"line {line}: enabled is {value!r}", where=path, mend="write 1, or 0 for a point kept but not used")
+    raise ControlPointsInvalid(
+        f"line {line}: enabled is {value!r}", where=path, mend="write 1, or 0 for a point kept but not used"
+    )

@@ -19,9 +19,15 @@ import numpy as np
 
 from gis.crs import crs_from, same_crs, transformer
 from gis.errors import CrsMissing
-from gis.historical.control_points import WGS84, ControlPoints, ControlPointsInvalid, ControlPointsUnreadable, control_points
-from gis.historical.diagnostics import orientation
+from gis.historical.control_points import (
+    WGS84,
+    ControlPoints,
+    ControlPointsInvalid,
+    ControlPointsUnreadable,
+    control_points,
+)
 from gis.historical.formats.text import crs_text, number, read_lines, settle_crs, write_text
+from gis.historical.orientation import orientation
 
 if TYPE_CHECKING:
     from affine import Affine
@@ -68,7 +74,7 @@ def read_qgis(path: Path, *, crs: Any = None, transform: Affine | None = None) -
     x, y, target = _ground(columns[:, 0], columns[:, 1], own, named, crs, path)
     px, py = columns[:, 2], columns[:, 3]
     if transform is not None:
-        px, py = ~transform * (px, py)
+        px, py = _moved(~transform, px, py)
     else:
         py = _rows_down(px, py, x, y, enabled, target, path)
     return control_points(px, py, x, y, crs=target, enabled=enabled, source=path)
@@ -85,7 +91,7 @@ def write_qgis(
         Shown by QGIS until its own fit replaces them.
     """
     residual = np.zeros((len(points), 2)) if residual_px is None else np.nan_to_num(residual_px)
-    sx, sy = (points.px, -points.py) if transform is None else transform * (points.px, points.py)
+    sx, sy = (points.px, -points.py) if transform is None else _moved(transform, points.px, points.py)
     lines = [f"{CRS_MARK} {crs_text(points.crs)}", HEADER]
     for i, on in enumerate(points.is_used):
         dx, dy = residual[i]
@@ -128,9 +134,7 @@ def _ground(
     return out[0], out[1], wgs84
 
 
-def _rows_down(
-    px: Floats, source_y: Floats, x: Floats, y: Floats, enabled: list[bool], crs: Any, path: Path
-) -> Floats:
+def _rows_down(px: Floats, source_y: Floats, x: Floats, y: Floats, enabled: list[bool], crs: Any, path: Path) -> Floats:
     """Rows counted downward: the sign is QGIS's (negative), or found from the points where all are positive.
 
     Raises
@@ -156,3 +160,7 @@ def _rows_down(
             mend="write them negative downward as QGIS does; or check that longitude comes before latitude",
         )
     return source_y
+
+
+def _moved(t: Affine, a: Floats, b: Floats) -> tuple[Floats, Floats]:
+    return t.a * a + t.b * b + t.c, t.d * a + t.e * b + t.f

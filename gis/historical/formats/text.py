@@ -34,7 +34,9 @@ def read_lines(path: Path) -> list[str]:
     lines = [line.rstrip("\r\n") for line in text.splitlines() if line.strip()]
     if not lines or "\x00" in text:
         raise ControlPointsUnreadable(
-            "the file is empty or not text", where=path, mend="save the control points again in the program they are from"
+            "the file is empty or not text",
+            where=path,
+            mend="save the control points again in the program they are from",
         )
     return lines
 
