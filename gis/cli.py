@@ -141,6 +141,24 @@ def run(
 
 
 @app.command()
+def instrument(folder: Folder = Path(), threads: Threads = None, quiet: Quiet = False) -> None:
+    """Place the telegraph offices, assign them to the cities of a finished run, and build the historical instrument.
+
+    Configured under [instrument] and [instrument.offices] in workspace.toml. Writes office, office_city, city_office,
+    office_draw, pair_instrument, instrument_year and instrument_diagnostics to out/.
+    """
+    import warnings
+
+    from gis.pipeline.instrument import build_instrument, summary_lines
+
+    with _progress(quiet) as report, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # said again among the notes
+        result = build_instrument(folder, threads=threads, report=report)
+    for line in summary_lines(result):
+        typer.echo(line)
+
+
+@app.command()
 def zonal(
     rasters: Annotated[list[Path], typer.Argument(help="One or several rasters GDAL can read.")],
     zones: Annotated[Path, typer.Option("--zones", "-z", help="Polygons: GeoPackage, Shapefile, GeoJSON, ...")],
@@ -212,6 +230,28 @@ def georeference(
             gcps_unit=gcps_unit, dpi=dpi, meridian=meridian, report=report,
         )  # fmt: skip
     print_georeference(_console(), done)
+
+
+@app.command()
+def estimate(
+    folder: Folder = Path(),
+    model: Annotated[list[str] | None, typer.Option("--model", "-m", help="table1, eq2, iv_telegraph, ...")] = None,
+    formula: Annotated[
+        list[str] | None, typer.Option("--formula", "-f", help='"bal ~ x + z | pair_id + year | x ~ iv".')
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Estimate the models of [estimate] on a finished run; print the table and write it to out/.
+
+    Every coefficient comes with three standard errors: clustered by pair, by both cities, and dyadic-robust.
+    """
+    from gis.pipeline.estimate import run_estimation
+
+    with _progress(quiet) as report:
+        done = run_estimation(folder, models=model or (), formulas=formula or (), report=report)
+    typer.echo(done.text)
+    for path in done.paths.values():
+        typer.echo(f"wrote {path}", err=True)
 
 
 @app.command()

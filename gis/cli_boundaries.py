@@ -6,7 +6,7 @@ Tables go to files and standard output, errors to standard error. Exit 0: done; 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +16,9 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
+
+PIPE_WIDTH = 110
+"""Width of tables in a file or a pipe, which has none of its own [characters]."""
 
 Layer = Annotated[str | None, typer.Option("--layer", help="Layer inside the file; default: every layer.")]
 
@@ -39,6 +42,9 @@ def check(
     datum: Annotated[
         str, typer.Option(help="Datum to undo with --fix: auto (as found), wgs84 (none), gcj02 or bd09.")
     ] = "auto",
+    exclude: Annotated[
+        list[str] | None, typer.Option("--exclude", help="Unit to leave out with --fix; may be given several times.")
+    ] = None,
 ) -> None:
     """Examine a boundary file: text, CRS, datum, codes, names, rings, overlaps, gaps, vintage, roster.
 
@@ -47,17 +53,33 @@ def check(
     """
     from gis.pipeline.boundaries_check import check_file, fix_file, print_reports, reports_as_json
 
-    options = {"layer": layer, "vintage": vintage, "crs": crs, "code": code, "name": name, "encoding": encoding}
+    options: dict[str, Any] = {
+        "layer": layer,
+        "vintage": vintage,
+        "crs": crs,
+        "code": code,
+        "name": name,
+        "encoding": encoding,
+    }
     if fix or out is not None:
         if out is None or not fix:
             raise typer.BadParameter("--fix and --out belong together: --fix -o mended.gpkg")
-        result = fix_file(file, out, datum=datum, **options)
+        result = fix_file(file, out, datum=datum, exclude=exclude or (), **options)
         typer.echo(reports_as_json(result.reports, result) if json else result.text())
         return
     reports = check_file(file, **options)
     if json:
         typer.echo(reports_as_json(reports))
     else:
-        print_reports(reports)
+        print_reports(_console(), reports)
     if any(report.has_errors for report in reports):
         raise typer.Exit(1)
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    return console

@@ -11,7 +11,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -187,7 +187,7 @@ COLUMNS: dict[str, Column] = _columns(
     ("dkf_htol_sum", "float64", "flows", "Sum over those pairs of the flow from hi to lo"),
     ("dkf_ltoh_sum", "float64", "flows", "Sum over those pairs of the flow from lo to hi"),
     ("statistic", "string", "", "What is counted or measured"),
-    ("value", "float64", "", "Its value"),
+    ("value", "float64", "of the statistic", "Its value"),
     ("is_line_direct", "bool", "", "Whether a telegraph line joins offices of the two without one between"),
     ("is_line_connected", "bool", "", "Whether some way along telegraph lines joins the two"),
     ("line_km", "float64", "km", "Shortest way along the lines between offices of the two; NaN for none"),
@@ -248,6 +248,141 @@ COLUMNS: dict[str, Column] = _columns(
     ("uncovered_share", "float64", "1", "Share of the old unit that lies in no new one, before rescaling"),
     ("basis", "string", "", "What the weight was measured in: area, population or lights"),
     ("is_sliver", "bool", "", "Whether the piece is a strip between two drawings of one border"),
+    # reprojection
+    ("raster", "string", "", "File name of the raster"),
+    ("raster_kind", "string", "", "lights or population in a run; otherwise count or intensity"),
+    ("raster_year", "int32", "year", "Year of the raster; null where its name tells none"),
+    ("preset", "string", "", "Preset of the run: exact, paper, paper_both or arcgis"),
+    ("resampling", "string", "", "How the raster was brought to another grid; empty when it was not"),
+    ("mass_unit", "string", "", "Unit of the row's totals"),
+    ("source_mass", "float64", "as mass_unit", "Sum of all valid cells of the raster (the part read)"),
+    ("inside_mass", "float64", "as mass_unit", "The part of it inside the units of the city layer"),
+    ("outside_mass", "float64", "as mass_unit", "The part of it outside them"),
+    ("beyond_mass", "float64", "as mass_unit", "The part of it beyond the grid it was brought to"),
+    ("reprojected_mass", "float64", "as mass_unit", "Sum of all valid cells of the reprojected raster"),
+    ("loss_share", "float64", "1", "Share of the mass due on the target grid that did not arrive"),
+    ("n_source_nodata_cells", "float64", "cells", "Cells of the raster without data (in the part read)"),
+    ("n_source_negative_cells", "float64", "cells", "Cells of the raster below zero that are no fill value"),
+    ("source_negative_mass", "float64", "raster unit", "Sum of those cells, below zero, before any policy"),
+    # sensitivity
+    ("level_variant", "string", "", "Preset and measure, as exact/lambert or paper/lambert"),
+    ("n_unit_years", "int64", "rows", "City-years with a level both here and in the reference"),
+    ("level_spearman", "float64", "1", "Rank correlation of levels with the reference, over all city-years"),
+    ("level_spearman_lowest", "float64", "1", "The lowest such correlation within one year"),
+    ("n_pair_years", "int64", "rows", "Pair-years ordered both here and in the reference"),
+    ("n_flipped", "int64", "rows", "Pair-years whose hi and lo are the other way round than in the reference"),
+    ("flipped_share", "float64", "1", "n_flipped over n_pair_years"),
+    ("bal_mean", "float64", "1", "Mean Bal"),
+    ("bal_median", "float64", "1", "Median Bal"),
+    ("bal_spearman", "float64", "1", "Rank correlation of Bal with the reference"),
+    ("level_move", "float64", "1", "Median change of level against the reference, the median city's taken out"),
+    ("rank_move", "int32", "", "Rank by the size of level_move within the variant, from 1"),
+    ("lineage_id", "string", "", "The code the unit had last: one for all its years, codes and names"),
+    ("unit_code", "string", "", "Code of the unit in the vintage"),
+    ("unit_name", "string", "", "Name of the unit in the vintage"),
+    ("level_before", "float64", "DN km2/person", "Level of the earlier result, on the earlier boundaries"),
+    ("level_same_bounds", "float64", "DN km2/person", "Level on the earlier boundaries from the inputs of now"),
+    ("level_after", "float64", "DN km2/person", "Level on the new boundaries from the inputs of now"),
+    ("change_share", "float64", "1", "level_after over level_before, minus 1"),
+    ("change_boundary", "float64", "DN km2/person", "Change of the level by the boundaries alone"),
+    ("change_other", "float64", "DN km2/person", "Change of the level by everything else: rasters, settings, code"),
+    ("light_before_dn_km2", "float64", "DN km2", "Light of the unit in the earlier result"),
+    ("light_after_dn_km2", "float64", "DN km2", "Light of the unit in the new result"),
+    ("pop_before_persons", "float64", "persons", "Population of the unit in the earlier result"),
+    ("pop_after_persons", "float64", "persons", "Population of the unit in the new result"),
+    ("status", "string", "", "same, changed, appeared or vanished between two results"),
+    ("is_flipped", "bool", "", "Whether hi and lo changed places between the results; null where one lacks them"),
+    ("bal_before", "float64", "1", "Bal of the earlier result"),
+    ("bal_after", "float64", "1", "Bal of the new result"),
+    ("hi_before", "string", "", "More developed city of the pair in the earlier result, in its codes"),
+    ("hi_after", "string", "", "More developed city of the pair in the new result"),
+    ("cause_code", "string", "", "Unit of the pair whose level moved most, in the codes of the row"),
+    ("cause_name", "string", "", "Name of that unit"),
+    ("cause", "string", "", "What happened to that unit"),
+    # flows
+    ("src", "string", "", "City or district that knowledge comes from: the cited side"),
+    ("dst", "string", "", "City or district that knowledge goes to: the citing side"),
+    ("n", "float64", "flows", "Units of knowledge that move from src to dst in the year"),
+    ("flow_between", "float64", "flows", "Flow between different units of the roster"),
+    ("flow_within", "float64", "flows", "Flow of units of the roster to themselves: the diagonal"),
+    ("flow_src_na", "float64", "flows", "Flow whose source has no place in the roster"),
+    ("flow_dst_na", "float64", "flows", "Flow whose destination has no place in the roster"),
+    ("flow_both_na", "float64", "flows", "Flow whose source and destination have no place in the roster"),
+    # the whole pair panel
+    ("dkf_htol", "float64", "flows", "Flow from hi to lo in the lagged year"),
+    ("dkf_ltoh", "float64", "flows", "Flow from lo to hi in the lagged year"),
+    ("ln_dkf_htol", "float64", "ln(1 + flows)", "ln(1 + dkf_htol)"),
+    ("ln_dkf_ltoh", "float64", "ln(1 + flows)", "ln(1 + dkf_ltoh)"),
+    ("ln_dkf_net", "float64", "ln(1 + flows)", "ln_dkf_htol minus ln_dkf_ltoh: the net flow from hi to lo"),
+    ("dkf_balance", "float64", "1", "Twice the smaller of the two directed flows over their sum"),
+    ("hsr", "int32", "", "1 where one high-speed line served both cities in the lagged year, else 0"),
+    ("ts", "float64", "1", "Technological similarity: cosine of the two cities' patent-class vectors"),
+    ("ipp", "int32", "cities", "Intellectual-property demonstration cities in the pair: 0, 1 or 2"),
+    ("dist_km", "float64", "km", "Geodesic distance between the points of the two units"),
+    ("dist_bin_km", "int32", "km", "Lower edge of the bin of distances that holds dist_km"),
+    ("is_border", "bool", "", "Whether the two units share a stretch of border"),
+    ("is_same_province", "bool", "", "Whether the first two digits of both codes are equal"),
+    ("is_same_city", "bool", "", "Whether both districts belong to one city"),
+    ("is_same_cluster", "bool", "", "Whether some urban cluster has both cities as members"),
+    ("compat_kno", "float64", "ln(firms)", "Logarithm of the new digital firms of lo in the lagged year"),
+    ("compat_kno_alt", "float64", "ln(units)", "compat_kno from its second column, such as registered capital"),
+    ("compat_dem", "float64", "1", "1 over the mean Theil of lo's imports across source countries"),
+    ("compat_dem_province", "float64", "1", "Mean of compat_dem over the other cities of lo's province"),
+    ("gap_k", "float64", "1", "Capital (loans) per head of lo over that of hi, base year"),
+    ("gap_k_alt", "float64", "1", "gap_k from its second column, such as fixed assets"),
+    ("gap_l", "float64", "1", "Illiteracy of lo over that of hi, reversed: largest ratio minus the ratio"),
+    ("gap_l_alt", "float64", "1", "Second column of gap_l, such as years of schooling: lo over hi"),
+    ("gap_d", "float64", "1", "Internet users of lo over those of hi, base year"),
+    ("gap_d_alt", "float64", "1", "gap_d from its second column, such as users per head"),
+    ("east_east", "int32", "", "1 where both cities lie in the 11 eastern provinces, else 0"),
+    ("west_west", "int32", "", "1 where neither city lies in the 11 eastern provinces, else 0"),
+    ("east_west", "int32", "", "1 where one city lies in the 11 eastern provinces, else 0"),
+    ("east_dev", "int32", "", "1 where the eastern city of an east-west pair is hi; null for other pairs"),
+    ("gap_scale", "int32", "classes", "Size class of hi minus that of lo, seven classes of 2014"),
+    ("gap_scale_1989", "int32", "classes", "Size class of hi minus that of lo, four classes of 1989"),
+    ("gap_light", "int32", "", "1 where lo's mean level is in the lowest and hi's in the highest quarter"),
+    ("gap_light_first", "int32", "", "gap_light by the levels of the first year instead of means"),
+    ("bal_trimmed", "float64", "1", "bal after trimming or winsorising; null outside the base sample"),
+    ("row_flag", "string", "", "Why the row is not in the base sample; empty when it is"),
+    ("detail", "string", "", "Units behind most of the rows that go at this step"),
+    # networks
+    ("out_degree", "float64", "1", "Cities that the city sends to, over all other cities"),
+    ("in_degree", "float64", "1", "Cities that the city receives from, over all other cities"),
+    ("degree", "float64", "1", "Cities linked with the city in either direction, over all other cities"),
+    ("betweenness_directed", "float64", "1", "Share of shortest directed paths between others through the city"),
+    ("betweenness", "float64", "1", "Share of shortest paths between others through the city, either way"),
+    ("ex_margin", "float64", "cities", "Extensive margin: cities that the city sends to"),
+    ("in_margin", "float64", "flows/city", "Intensive margin: outflow per city that the city sends to"),
+    ("flow_local", "float64", "flows", "Flow of the city to itself"),
+    ("flow_out", "float64", "flows", "Flow to all other cities of the network"),
+    ("flow_in", "float64", "flows", "Flow from all other cities of the network"),
+    ("reciprocity", "float64", "1", "Share of links out that are returned; missing without any"),
+    ("n_nodes", "int32", "cities", "Cities of the network, isolated ones included"),
+    ("n_links", "int64", "links", "Directed links between different cities"),
+    ("density", "float64", "1", "Links over all possible ones"),
+    ("local_share", "float64", "1", "Flow within cities over all flow"),
+    # within cities
+    ("n_districts", "int32", "units", "Districts behind the indices: those with a level"),
+    ("n_districts_missing", "int32", "units", "Districts of the city without a level in the year"),
+    ("gini", "float64", "1", "Gini of the districts' levels, weighted by population"),
+    ("gini_unweighted", "float64", "1", "Gini of the districts' levels, every district alike"),
+    ("theil", "float64", "1", "Theil index of the districts' levels, weighted by population"),
+    ("theil_between", "float64", "1", "Part of theil between centre and periphery"),
+    ("theil_within", "float64", "1", "Part of theil within centre and within periphery"),
+    ("theil_unweighted", "float64", "1", "Theil index of the districts' levels, every district alike"),
+    ("mld", "float64", "1", "Mean log deviation of the districts' levels, weighted by population"),
+    ("mld_unweighted", "float64", "1", "Mean log deviation of the districts' levels, every district alike"),
+    ("cv", "float64", "1", "Coefficient of variation of the districts' levels, weighted by population"),
+    ("cv_unweighted", "float64", "1", "Coefficient of variation of the districts' levels, every district alike"),
+    ("min_max_ratio", "float64", "1", "Lowest over highest level of a district"),
+    ("bal_in", "float64", "1", "Level of the periphery over the level of the centre"),
+    ("centre_rule", "string", "", "How the centre was chosen: seat, districts, brightest or share90"),
+    ("n_centre", "int32", "units", "Districts of the centre with a level"),
+    ("is_centre", "bool", "", "Whether the district belongs to its city's centre"),
+    ("dkf_ctop", "float64", "flows", "Flow from the city's centre to its periphery in the lagged year"),
+    ("dkf_ptoc", "float64", "flows", "Flow from the city's periphery to its centre in the lagged year"),
+    ("ln_dkf_ctop_net", "float64", "ln(1 + flows)", "ln(1 + dkf_ctop) minus ln(1 + dkf_ptoc)"),
+    ("dkf_external", "float64", "flows", "Flow into the city from all other cities in the lagged year"),
 )
 
 
@@ -262,7 +397,21 @@ class Table:
     key: tuple[str, ...]
     """Columns whose values, taken together, occur once."""
     columns: tuple[str, ...]
-    """Column names in order; each is declared in ``COLUMNS``."""
+    """Column names in order; each is declared in ``COLUMNS``, or among ``own``."""
+    optional: tuple[str, ...] = ()
+    """Columns that a file may lack: what nobody configured is not there."""
+    own: tuple[Column, ...] = ()
+    """Columns that a workspace declares itself; their names stand in ``columns`` too."""
+
+    def column(self, name: str) -> Column:
+        """Declaration of one of the columns."""
+        return next((column for column in self.own if column.name == name), None) or COLUMNS[name]
+
+    def with_columns(self, names: Iterable[str], own: Iterable[Column] = ()) -> Table:
+        """The table as one file has it: without the optional columns not named, with a workspace's own at the end."""
+        there, added = set(names), tuple(own)
+        kept = tuple(c for c in self.columns if c in there or c not in self.optional)
+        return replace(self, columns=(*kept, *(c.name for c in added)), optional=(), own=added)
 
     def arrow_schema(self) -> pa.Schema:
         """Arrow schema with unit and label in each field's metadata, and title and key in the table's."""
@@ -270,7 +419,7 @@ class Table:
 
         fields = []
         for name in self.columns:
-            column = COLUMNS[name]
+            column = self.column(name)
             meta = {"unit": column.unit, "label": column.label}
             fields.append(pa.field(name, pa.type_for_alias(column.dtype), metadata=meta))
         return pa.schema(
@@ -458,6 +607,139 @@ CROSSWALK = Table(
     ),
 )  # fmt: skip
 
+LEDGER = Table(
+    "ledger",
+    "What every raster holds, what of it lies inside the units, and what a reprojection kept of it.",
+    ("raster_kind", "raster"),
+    (
+        "raster_kind", "raster", "raster_year", "preset", "resampling", "mass_unit", "source_mass", "inside_mass",
+        "outside_mass", "beyond_mass", "reprojected_mass", "loss_share", "n_source_nodata_cells",
+        "n_source_negative_cells", "source_negative_mass",
+    ),
+)  # fmt: skip
+SENSITIVITY = Table(
+    "sensitivity",
+    "Levels and Bal under every measure and preset, held against exact sums in the configured measure.",
+    ("level_variant",),
+    (
+        "level_variant", "preset", "measure", "n_unit_years", "level_spearman", "level_spearman_lowest",
+        "n_pair_years", "n_flipped", "flipped_share", "bal_mean", "bal_median", "bal_spearman",
+    ),
+)  # fmt: skip
+SENSITIVITY_LEVEL = Table(
+    "sensitivity_level",
+    "Level of every city in every year under every measure and preset.",
+    ("level_variant", "city_code", "year"),
+    ("level_variant", "city_code", "year", "city_name", "level"),
+)
+SENSITIVITY_CITY = Table(
+    "sensitivity_city",
+    "The cities whose levels move most under each measure and preset.",
+    ("level_variant", "rank_move"),
+    ("level_variant", "rank_move", "city_code", "city_name", "level_move"),
+)
+
+UNIT_LINEAGE = Table(
+    "unit_lineage",
+    "Which unit stands behind a code of a yearly panel, in every vintage.",
+    ("layer", "lineage_id", "vintage"),
+    (
+        "layer", "lineage_id", "vintage", "unit_code", "unit_name", "area_km2", "area_change", "changes", "ground",
+        "event",
+    ),
+)  # fmt: skip
+REBAL_LEVEL = Table(
+    "rebal_level",
+    "Levels of every city before and after a change of boundaries, split into boundaries and everything else.",
+    ("old_code", "new_code", "year"),
+    (
+        "old_code", "new_code", "year", "city_name", "status", "level_before", "level_same_bounds", "level_after",
+        "change_share", "change_boundary", "change_other", "light_before_dn_km2", "light_after_dn_km2",
+        "pop_before_persons", "pop_after_persons", "changes", "cause",
+    ),
+)  # fmt: skip
+REBAL_PAIR = Table(
+    "rebal_pair",
+    "Pair rows that changed, appeared or vanished with the boundaries, and the unit that is the cause.",
+    ("pair_id", "year", "status"),
+    (
+        "pair_id", "year", "status", "is_flipped", "bal_before", "bal_after", "hi_before", "hi_after", "cause_code",
+        "cause_name", "changes", "cause",
+    ),
+)  # fmt: skip
+
+FLOW = Table(
+    "flow",
+    "Directed flows of knowledge between units, in the codes of the panel; a missing row of a covered year is 0.",
+    ("src", "dst", "year"),
+    ("src", "dst", "year", "n"),
+)
+FLOW_ROWS = Table(
+    "flow_rows",
+    "From all citations read to those that count as flows, one reason at a time.",
+    ("step_no",),
+    ("step_no", "step", "n_dropped", "n_left"),
+)
+FLOW_TOTAL = Table(
+    "flow_total",
+    "Flows of every year: between units, within them, and those with an end that has no place.",
+    ("year",),
+    ("year", "flow_between", "flow_within", "flow_src_na", "flow_dst_na", "flow_both_na"),
+)
+_PANEL_VARIABLES = (
+    "dkf_htol", "dkf_ltoh", "ln_dkf_htol", "ln_dkf_ltoh", "ln_dkf_net", "dkf_balance", "hsr", "ts", "ipp",
+    "dist_km", "dist_bin_km", "is_border", "is_same_province", "is_same_city", "is_same_cluster",
+    "compat_kno", "compat_kno_alt", "compat_dem", "compat_dem_province", "gap_k", "gap_k_alt", "gap_l", "gap_l_alt",
+    "gap_d", "gap_d_alt", "east_east", "west_west", "east_west", "east_dev", "gap_scale", "gap_scale_1989",
+    "gap_light", "gap_light_first", "iv_hist_tel", "iv_1984_tel",
+)  # fmt: skip
+PAIR_PANEL = Table(
+    "pair_panel",
+    "The whole pair panel: Bal with flows, controls, geography and moderators, all oriented by the row's hi and lo.",
+    ("pair_id", "year"),
+    (*PAIR_YEAR.columns, *_PANEL_VARIABLES, "bal_trimmed", "row_flag"),
+    _PANEL_VARIABLES,
+)
+PANEL_ROWS = Table(
+    "panel_rows",
+    "From all rows of the pair panel to the sample with all controls, one reason at a time.",
+    ("step_no",),
+    ("step_no", "step", "n_dropped", "n_left", "detail"),
+)
+CITY_NETWORK = Table(
+    "city_network",
+    "Every city's place in the network of flows, year by year.",
+    ("city_code", "year"),
+    (
+        "city_code", "year", "out_degree", "in_degree", "degree", "betweenness_directed", "betweenness", "ex_margin",
+        "in_margin", "flow_local", "flow_out", "flow_in", "reciprocity",
+    ),
+)  # fmt: skip
+NETWORK_YEAR = Table(
+    "network_year",
+    "The network of flows as a whole, year by year.",
+    ("year",),
+    ("year", "n_nodes", "n_links", "density", "reciprocity", "flow_between", "flow_within", "local_share"),
+)
+DISTRICT_CENTRE = Table(
+    "district_centre",
+    "Which districts are the centre of their city.",
+    ("district_code", "year"),
+    ("district_code", "year", "city_code", "is_centre", "centre_rule"),
+)
+CITY_WITHIN = Table(
+    "city_within",
+    "Inequality between the districts of every city, and between its centre and periphery.",
+    ("city_code", "year"),
+    (
+        "city_code", "year", "n_districts", "n_districts_missing", "gini", "gini_unweighted", "theil",
+        "theil_between", "theil_within", "theil_unweighted", "mld", "mld_unweighted", "cv", "cv_unweighted",
+        "min_max_ratio", "bal_in", "centre_rule", "n_centre", "dkf_ctop", "dkf_ptoc", "ln_dkf_ctop_net",
+        "dkf_external",
+    ),
+    ("dkf_ctop", "dkf_ptoc", "ln_dkf_ctop_net", "dkf_external"),
+)  # fmt: skip
+
 TABLES: dict[str, Table] = {
     t.name: t
     for t in (
@@ -465,6 +747,8 @@ TABLES: dict[str, Table] = {
         OFFICE, OFFICE_CITY, CITY_OFFICE, OFFICE_DRAW, PAIR_INSTRUMENT, INSTRUMENT_YEAR, INSTRUMENT_DIAGNOSTICS,
         PAIR_LINE, GEOREFERENCE, CONTROL_POINT,
         BOUNDARY_DIFF, BOUNDARY_PIECE, CROSSWALK,
+        LEDGER, SENSITIVITY, SENSITIVITY_LEVEL, SENSITIVITY_CITY,
+        FLOW, FLOW_ROWS, FLOW_TOTAL, PAIR_PANEL, PANEL_ROWS, CITY_NETWORK, NETWORK_YEAR, DISTRICT_CENTRE, CITY_WITHIN,
     )
 }  # fmt: skip
 
@@ -511,7 +795,7 @@ def arrow_from_frame(table: Table, frame: pd.DataFrame, *, where: object = None)
 
     checked = check(table, frame, where=where)
     # Arrow cuts 0.5 to 0 where a column of Python objects is to hold integers; as float64 it is refused.
-    objects = [n for n in table.columns if COLUMNS[n].dtype.startswith("int") and checked[n].dtype == object]
+    objects = [n for n in table.columns if table.column(n).dtype.startswith("int") and checked[n].dtype == object]
     checked = checked.assign(**{n: checked[n].infer_objects() for n in objects})
     try:
         return pa.Table.from_pandas(checked, schema=table.arrow_schema(), preserve_index=False)
@@ -598,7 +882,7 @@ def read_table(table: Table, path: Path) -> pd.DataFrame:
         raise TableInvalid(
             f"table {table.name} cannot be read: {error}", where=path, mend="delete it and rewrite it: lightpanel run"
         ) from error
-    missing = [c for c in table.columns if c not in frame.columns]
+    missing = [c for c in table.columns if c not in frame.columns and c not in table.optional]
     if missing:
         raise TableInvalid(f"table {table.name} misses {missing}", where=path, mend="rewrite it: lightpanel run")
     return frame

@@ -140,16 +140,46 @@ class BoundarySource(_Section):
     """Leave these units out."""
 
 
-class Boundaries(_Section):
-    """``[boundaries]``: the layers of one vintage; cities are dissolved from districts where only these are given."""
+class Vintage(_Section):
+    """``[[boundaries.vintages]]``: the layers of another date than the panel's."""
 
     city: BoundarySource | None = None
     district: BoundarySource | None = None
 
     @model_validator(mode="after")
+    def _one_at_least(self) -> Vintage:
+        if self.city is None and self.district is None:
+            raise ValueError("a vintage needs a city, a district, or both")
+        return self
+
+    @property
+    def date(self) -> str:
+        """Date the layers stood, as the config writes it."""
+        source = self.city or self.district
+        assert source is not None
+        return str(source.vintage)
+
+
+class Boundaries(_Section):
+    """``[boundaries]``: the layers of one vintage; cities are dissolved from districts where only these are given."""
+
+    city: BoundarySource | None = None
+    district: BoundarySource | None = None
+    mode: Literal["fixed", "yearly", "crosswalk"] = "fixed"
+    """One vintage for all years; each year's own; or each year's own carried to the panel's (METHOD 9.4)."""
+    vintages: tuple[Vintage, ...] = ()
+    """Other vintages, for the modes ``yearly`` and ``crosswalk`` and for ``lightpanel rebal``."""
+    crosswalk_weight: Literal["area", "population", "lights"] = "population"
+    """What a piece of ground weighs in the mode ``crosswalk``; rasters of the first year."""
+    max_uncovered: Annotated[float, Field(ge=0, le=1)] = 0.02
+    """Largest share of a unit that may lie in no unit of the panel's vintage (METHOD 9.4)."""
+
+    @model_validator(mode="after")
     def _one_at_least(self) -> Boundaries:
         if self.city is None and self.district is None:
             raise ValueError("give [boundaries.city], [boundaries.district], or both")
+        if self.mode != "fixed" and not self.vintages:
+            raise ValueError(f"mode = {self.mode!r} needs other vintages: add [[boundaries.vintages]]")
         return self
 
 
@@ -166,6 +196,8 @@ class Levels(_Section):
     """Divide the light by ``cov_pop`` where 0.5 <= cov_pop < ``cov_pop_min`` instead of NaN (rule 1)."""
     pop_min_persons: Annotated[float, Field(ge=0)] = 1.0
     """Fewer persons than this: level NaN (rule 2)."""
+    preset: Literal["exact", "paper", "paper_both", "arcgis"] = "exact"
+    """Sum native cells exactly, or replicate a run on reprojected rasters (METHOD 1.4); see ``[reproject]``."""
 
 
 class Panel(_Section):
@@ -276,6 +308,46 @@ class InstrumentSource(_Section):
     """The instrument is multiplied by this."""
 
 
+class Estimation(_Section):
+    """``[estimate]``: which models are estimated, and on what (METHOD 6)."""
+
+    models: tuple[str, ...] = ("table1",)
+    """Models by name: table1, eq1, eq2, iv_telegraph, iv_telephone, iv_both, moderator:COLUMN, iv_moderator:COLUMN."""
+    formulas: dict[str, str] = {}
+    """Name -> formula: ``bal ~ ln_dkf_net + hsr | pair_id + year``, with ``| endogenous ~ instruments`` for 2SLS."""
+    tables: tuple[str, ...] = ()
+    """Further Parquet or CSV tables with ``pair_id`` (and ``year``), joined to the pair panel."""
+    flows: str | None = None
+    """Directed flows, ``src, dst, year, n``; default: those of ``[instrument]``."""
+    where: str | None = None
+    """Rows to use, as a condition: ``bal <= 3 and year >= 2005``."""
+    clustering: Literal["pair", "city_two_way", "dyadic"] = "pair"
+    """Whose standard errors the printed tables show; the data tables hold all three."""
+    all_errors: bool = False
+    """Print all three standard errors under every coefficient."""
+    by_year: tuple[str, ...] = ()
+    """Exogenous regressors whose coefficient is also estimated and drawn year by year."""
+
+
+class Reprojection(_Section):
+    """``[reproject]``: the grid of the presets ``paper``, ``paper_both`` and ``arcgis`` (METHOD 1.4)."""
+
+    crs: str = "ESRI:102027"
+    """CRS of the projected rasters."""
+    cell: Annotated[float, Field(gt=0)] = 1000.0
+    """Side of a cell [unit of ``crs``: metre]; the grid's corner is a multiple of it."""
+    lights: Literal["nearest", "bilinear", "average", "conserve"] = "nearest"
+    """How lights are brought to that grid."""
+    population: Literal["native", "conserve"] = "native"
+    """Whether ``paper`` and ``arcgis`` sum people on their own grid, or brought to this one with nobody lost."""
+    rasters: bool = False
+    """Whether the projected rasters are outputs, under ``out/projected``; under ``exact`` they are made for this."""
+    ledger: bool = True
+    """Whether every raster is read once more for ``out/ledger.parquet``."""
+    loss_max: Annotated[float, Field(ge=0)] | None = None
+    """Share of the people that may go missing before a run fails; default: 1e-9, and any under ``paper_both``."""
+
+
 class Config(_Section):
     """A whole ``workspace.toml``."""
 
@@ -288,6 +360,8 @@ class Config(_Section):
     output: Output = Output()
     compute: Compute = Compute()
     instrument: InstrumentSource | None = None
+    estimate: Estimation = Estimation()
+    reproject: Reprojection = Reprojection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +372,8 @@ class Workspace:
     """Absolute path of the folder that holds ``workspace.toml``."""
     config: Config
     """The validated content of ``workspace.toml``."""
+    results: str = OUT
+    """Folder of the results, relative to the workspace."""
 
     def path(self, relative: str) -> Path:
         """Resolve a path of the config against the workspace."""
@@ -311,7 +387,7 @@ class Workspace:
     @property
     def out(self) -> Path:
         """Where results go."""
-        return self.root / OUT
+        return self.root / self.results
 
     @property
     def cache(self) -> Path:
@@ -384,6 +460,8 @@ def _model_at(loc: tuple[int | str, ...]) -> type[BaseModel] | None:
     """The section that a dotted key names; None for a plain value or an unknown key."""
     model: type[BaseModel] | None = Config
     for part in loc:
+        if isinstance(part, int):  # an item of a list: its section is the list's
+            continue
         field = model.model_fields.get(str(part)) if model else None
         kinds = getattr(field.annotation, "__args__", (field.annotation,)) if field else ()
         model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)

@@ -79,8 +79,11 @@ def test_a_match_keeps_both_positions_and_the_distance():
 
 
 def test_doubtful_matches_stay_where_the_map_shows_them():
-    places = gazetteer(("乙", 110.1, 30.0), ("乙", 110.0, 30.2), ("丙", 118.0, 30.0), ("丁", 110.0, 30.01), ("丁", 110.0, 30.02))
-    found = match_offices(offices(("乙局", 110.0, 30.0), ("丙局", 110.0, 30.0), ("戊局", 110.0, 30.0), ("", 110.0, 30.0), ("丁局", 110.0, 30.0)), places)  # fmt: skip
+    places = gazetteer(
+        ("乙", 110.1, 30.0), ("乙", 110.0, 30.2), ("丙", 118.0, 30.0), ("丁", 110.0, 30.01), ("丁", 110.0, 30.02)
+    )
+    names = ("乙局", "丙局", "戊局", "", "丁局")
+    found = match_offices(offices(*((name, 110.0, 30.0) for name in names)), places)
     assert found.match == ("AMBIGUOUS", "FAR", "UNKNOWN", "UNKNOWN", "MATCHED")  # 丁: one place, listed twice
     assert found.lonlat[:4].tolist() == found.map_lonlat[:4].tolist()
     assert found.sigma_km.tolist() == [10, 10, 10, 10, 1]
@@ -92,7 +95,7 @@ def test_reach_grows_with_the_maps_uncertainty():
     place = gazetteer(("甲", 110.5, 30.0))  # 48 km away
     assert match_offices(offices(("甲局", 110.0, 30.0), sigma=10.0), place).match == ("FAR",)
     assert match_offices(offices(("甲局", 110.0, 30.0), sigma=17.0), place).match == ("MATCHED",)
-    with pytest.raises(OptionInvalid, match="mend:.*above 0"):
+    with pytest.raises(OptionInvalid, match=r"mend:.*above 0"):
         match_offices(offices(("甲局", 110.0, 30.0)), place, reach_sigmas=0)
 
 
@@ -103,7 +106,7 @@ def test_files_that_are_no_gazetteer_are_refused(tmp_path):
         with pytest.raises(TableInvalid, match=mend):
             read_gazetteer(path)
 
-    with pytest.raises(TableInvalid, match="mend:.*check the path"):
+    with pytest.raises(TableInvalid, match=r"mend:.*check the path"):
         read_gazetteer(tmp_path / "nothing.csv")
     refused("places.json", b"{}", r"mend:.*\.csv, \.ttl")
     refused("places.csv", b"name,x,y\n", "mend:.*name, lon, lat")

@@ -14,6 +14,9 @@ from pyproj import Geod
 from gis.errors import CodeInvalid, CrsMissing, OptionInvalid, TableInvalid
 from gis.historical.offices import locate, model_sigma_km, read_offices, refuse_swapped
 
+# Layers in pixels of a scan have no CRS: that is their point.
+pytestmark = pytest.mark.filterwarnings("ignore:'crs' was not provided")
+
 PIXELS = np.array([[100.5, 200.25], [300.0, 50.0], [12.0, 999.75]])
 
 
@@ -40,7 +43,11 @@ def frame_of(xy, crs=None, **columns):
 
 # --- reading ---------------------------------------------------------------------------------------------------------
 
-CSV = "office_id,name_printed,px,py,sigma_extra_km,source,note\nT1,甲局,100.5,200.25,,sheet,\nT2,乙局,300,50,2.5,list,doubtful\nT3,丙局,12,999.75,0,sheet,\n"
+CSV = """office_id,name_printed,px,py,sigma_extra_km,source,note
+T1,甲局,100.5,200.25,,sheet,
+T2,乙局,300,50,2.5,list,doubtful
+T3,丙局,12,999.75,0,sheet,
+"""
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
@@ -107,25 +114,25 @@ def test_faulty_tables_are_refused_by_name(tmp_path, text, error, mend):
 
 
 def test_files_that_cannot_be_read_are_refused(tmp_path):
-    with pytest.raises(TableInvalid, match="mend:.*check the path"):
+    with pytest.raises(TableInvalid, match=r"mend:.*check the path"):
         read_offices(tmp_path / "nothing.csv")
-    with pytest.raises(TableInvalid, match="mend:.*GeoPackage, Shapefile or GeoJSON"):
+    with pytest.raises(TableInvalid, match=r"mend:.*GeoPackage, Shapefile or GeoJSON"):
         read_offices(write(tmp_path / "broken.gpkg", "no such thing"))
-    with pytest.raises(OptionInvalid, match="mend:.*auto, pixel, map"):
+    with pytest.raises(OptionInvalid, match=r"mend:.*auto, pixel, map"):
         read_offices(tmp_path / "any.csv", space="paper")
     (tmp_path / "latin.csv").write_bytes(b"office_id,px,py\n\xff\xff,1,2\n")
-    with pytest.raises(TableInvalid, match="mend:.*CSV in UTF-8"):
+    with pytest.raises(TableInvalid, match=r"mend:.*CSV in UTF-8"):
         read_offices(tmp_path / "latin.csv")
     areas = gpd.GeoDataFrame({"office_id": ["T1"]}, geometry=[shapely.box(0, 0, 1, 1)], crs="EPSG:4326")
     areas.to_file(tmp_path / "areas.gpkg", driver="GPKG")
-    with pytest.raises(TableInvalid, match="mend:.*a layer of points"):
+    with pytest.raises(TableInvalid, match=r"mend:.*a layer of points"):
         read_offices(tmp_path / "areas.gpkg")
     frame_of(PIXELS).to_file(tmp_path / "two.gpkg", layer="a", driver="GPKG")
     frame_of(PIXELS).to_file(tmp_path / "two.gpkg", layer="b", driver="GPKG")
     with pytest.raises(TableInvalid, match=r"a, b[\s\S]*mend:.*layer ="):
         read_offices(tmp_path / "two.gpkg")
     assert read_offices(tmp_path / "two.gpkg", layer="b").ids == ("T1", "T2", "T3")
-    with pytest.raises(TableInvalid, match="mend:.*one of a, b"):
+    with pytest.raises(TableInvalid, match=r"mend:.*one of a, b"):
         read_offices(tmp_path / "two.gpkg", layer="c")
 
 
@@ -183,9 +190,9 @@ def test_swapped_longitude_and_latitude_are_named(tmp_path):
 
 def test_positions_without_a_transform_or_an_accuracy_are_refused(tmp_path):
     pixels = read_offices(write(tmp_path / "o.csv", "office_id,px,py\nT1,1,2\n"))
-    with pytest.raises(OptionInvalid, match="mend:.*give control points"):
+    with pytest.raises(OptionInvalid, match=r"mend:.*give control points"):
         locate(pixels, None, accuracy())
-    with pytest.raises(OptionInvalid, match="mend:.*or sigma_km"):
+    with pytest.raises(OptionInvalid, match=r"mend:.*or sigma_km"):
         locate(pixels, Straight())
-    with pytest.raises(OptionInvalid, match="mend:.*global, local"):
+    with pytest.raises(OptionInvalid, match=r"mend:.*global, local"):
         locate(pixels, Straight(), accuracy(), sigma="regional")

@@ -245,7 +245,9 @@ def test_shares_are_of_all_pairs_of_the_list_or_of_the_sample():
     assert instrument(pairs, flows_frame(), counts).total == 6 + 3 + 2
     sample = instrument(pairs, flows_frame(), counts, InstrumentOptions(denominator="sample"))
     assert sample.total == 6
-    only = instrument(pairs[pairs["city_j"].astype(str) == B], flows_frame(), counts, cities=(A, B, C), drop_unknown=True)
+    only = instrument(
+        pairs[pairs["city_j"].astype(str) == B], flows_frame(), counts, cities=(A, B, C), drop_unknown=True
+    )
     assert only.total == 6 + 3 + 2  # a city list may be longer than the rows at hand
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import tomllib
+from itertools import zip_longest
 from pathlib import Path
+from typing import get_origin
 
 import pytest
 from hypothesis import given
@@ -54,6 +56,31 @@ dn_min = 0
 synthetic_years = []
 missing_years = "static"
 static_year = 2010
+
+[boundaries]
+mode = "crosswalk"
+crosswalk_weight = "lights"
+max_uncovered = 0.05
+
+[[boundaries.vintages]]
+[boundaries.vintages.city]
+file = "boundaries/city_2010.shp"
+layer = "city"
+vintage = 2010
+crs = "EPSG:4490"
+encoding = "GB18030"
+codes = ["110000"]
+exclude = ["460300"]
+columns = { code = "地级码", name = "地级", parent = "省级码" }
+[boundaries.vintages.district]
+file = "boundaries/district_2010.shp"
+layer = "district"
+vintage = 2010
+crs = "EPSG:4490"
+encoding = "GB18030"
+codes = ["110101"]
+exclude = []
+columns = { code = "县码", name = "县", parent = "地级码" }
 
 [boundaries.city]
 file = "boundaries/city.shp"
@@ -150,7 +177,8 @@ def sections(model: type[BaseModel] = Config, at: tuple[str, ...] = ()):
     for name, field in model.model_fields.items():
         for kind in getattr(field.annotation, "__args__", (field.annotation,)):
             if isinstance(kind, type) and issubclass(kind, BaseModel):
-                yield from sections(kind, (*at, name))
+                first = ("0",) if get_origin(field.annotation) is tuple else ()  # of a list of sections, the first
+                yield from sections(kind, (*at, name, *first))
 
 
 SECTIONS = {".".join(at) or "root": (at, model) for at, model in sections()}
@@ -161,9 +189,11 @@ def with_value(at, key, value):
     """The smallest config, and one more value in it."""
     data = copy.deepcopy(LEAST)
     place = data
-    for part in at:
-        place = place.setdefault(part, {})
-    if at == ("boundaries", "district"):
+    for part, then in zip_longest(at, at[1:]):
+        place = place[0] if part == "0" else place.setdefault(part, [{}] if then == "0" else {})
+        if part == "0":
+            place.setdefault("city", {"file": "city_2010.gpkg", "vintage": 2010})
+    if at[:1] == ("boundaries",) and at[-1] == "district":
         place.update(file="district.gpkg", vintage=2019)
     place[key] = value
     return data
@@ -183,7 +213,8 @@ def test_a_full_file_is_read_to_the_last_key(tmp_path):
     for at, model in SECTIONS.values():
         section, place = config, given
         for part in at:
-            section, place = getattr(section, part), place[part]
+            index = int(part) if part == "0" else part
+            section, place = section[0] if index == 0 else getattr(section, part), place[index]
         assert set(place) == set(model.model_fields), f"the example does not show all of {'.'.join(at)}"
         for key in set(model.model_fields) - {name for *_, name in ((*a,) for a, _ in SECTIONS.values() if a)}:
             value = getattr(section, key)
@@ -379,7 +410,7 @@ def test_nothing_but_config_invalid_comes_out_of_nonsense(data):
 def test_nothing_in_a_config_can_be_changed(at, model):
     section = config_from_dict(tomllib.loads(FULL))
     for part in at:
-        section = getattr(section, part)
+        section = section[0] if part == "0" else getattr(section, part)
     for key in model.model_fields:
         with pytest.raises(ValidationError, match="frozen"):
             setattr(section, key, None)

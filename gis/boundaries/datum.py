@@ -1,8 +1,8 @@
 """The datums of Chinese web maps: what GCJ-02 and BD-09 do to coordinates, how to undo it, how to tell.
 
 In: longitudes and latitudes; centroids and areas of a layer's units. Out: corrected coordinates and geometries;
-``DatumVerdict``, which of the three datums a layer is in. GCJ-02 is a published shift without a CRS code: 38 to 683 m in
-China, 432 m in the median (METHOD 9.5); BD-09 adds about 900 m to it. Neither is what its label, WGS 84, says.
+``DatumVerdict``, which of the three datums a layer is in. GCJ-02 is a shift without a CRS code: 38 to 683 m in China,
+432 m in the median (METHOD 9.5); BD-09 adds about 900 m to it. Neither is what its label, WGS 84, says.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ DATUMS: tuple[Datum, ...] = ("wgs84", "gcj02", "bd09")
 """The datums that a layer in degrees of China can be in; CGCS2000 equals WGS 84 below 1 m."""
 
 KRASOVSKY_A, KRASOVSKY_E2 = 6378245.0, 0.00669342162296594323
-"""Ellipsoid by which GCJ-02 turns metres into degrees. Source: the formula in public circulation since 2010; there is no
-published standard. Checked against METHOD 9.5 (test_golden_offsets)."""
+"""Ellipsoid by which GCJ-02 turns metres into degrees. Source: the formula in public circulation; there is no published
+standard. Checked against METHOD 9.5 (test_offsets_of_eight_cities_are_the_golden_ones)."""
 SHIFTED = (72.004, 0.8293, 137.8347, 55.8271)
 """Rectangle outside of which map vendors shift nothing: west, south, east, north [degree]. Same source."""
 
@@ -48,7 +48,9 @@ MIN_MATCHED = 5
 MIN_AGREEMENT = 0.6
 """Share of the units that must lie nearest to where the datum puts them."""
 MAX_SLOPE_ERROR = 0.25
-"""How far the slope may lie from the datum's own, 0 or 1; the real layers lie within 0.1 (docs/boundaries-doctor.md)."""
+"""How far the slope may lie from the datum's own, 0 or 1; real layers lie within 0.15 (docs/boundaries-doctor.md)."""
+MAX_STANDARD_ERROR = 0.2
+"""A slope less certain than this cannot tell 0 from 1 by five standard errors."""
 
 
 # --- the shifts ------------------------------------------------------------------------------------------------------
@@ -129,9 +131,9 @@ def wgs84_from(datum: Datum, lon: Any, lat: Any) -> tuple[Floats, Floats]:
 
     Notes
     -----
-    p <- q - (forward(p) - p), from p = q. The shift varies by less than 1 % of a move, so each step gains two digits and
-    more. On the edge of `SHIFTED` the shift jumps, and a point may have no origin there: it stays where the last step
-    put it; the edge lies outside of China.
+    p <- q - (forward(p) - p), from p = q. The shift varies by less than 1 % of a move, so each step gains two digits
+    and more. On the edge of `SHIFTED` the shift jumps, and a point may have no origin there: it stays where the last
+    step put it; the edge lies outside of China.
     """
     if datum not in FORWARD:
         raise OptionInvalid(f"no datum is called {datum!r}", mend=f"use one of {', '.join(DATUMS)}")
@@ -279,6 +281,7 @@ def datum_verdict(lon: Any, lat: Any, area_km2: Any) -> DatumVerdict:
     agreement = float((left.argmin(axis=0) == median.argmin()).mean())
     slope, error = _slope(shift, predicted["bd09" if best == "bd09" else "gcj02"], left[DATUMS.index(best)])
     sure = agreement >= MIN_AGREEMENT and abs(slope - (best != "wgs84")) <= MAX_SLOPE_ERROR
+    sure = sure and error <= MAX_STANDARD_ERROR
     residual = dict(zip(DATUMS, map(float, median), strict=True))
     return DatumVerdict(best if sure else "unclear", n, agreement, slope, error, residual["wgs84"], residual)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 GAP_FLOOR_KM2 = 1e-6
 """Gaps below one square metre are rounding of coordinates and are not listed [km2]."""
 SLIVER_ROUNDNESS = 0.1
-"""4 pi area / perimeter squared below this is a sliver: a rectangle thirty times as long as wide has 0.1, a circle 1."""
+"""4 pi area / perimeter squared below this is a sliver: a rectangle 30 times as long as wide has 0.1, a circle 1."""
 SLIVER_KM2 = 0.1
 """A gap smaller than this is a sliver whatever its shape: the smallest unit of China has 5 km2 [km2]."""
 LATTICE_METRE = 5.0
@@ -59,8 +59,9 @@ def gaps(geometry: Any, codes: Sequence[str], crs: Any) -> pd.DataFrame:
     Returns
     -------
     DataFrame, the largest first
-        ``area_km2``; ``codes``, the units around it, separated by spaces; ``is_sliver``, whether it is too thin or small
-        to be a unit that is missing; ``x``, ``y`` of a point inside, in the layer's CRS. Below `GAP_FLOOR_KM2`: no row.
+        ``area_km2``; ``codes``, the units around it, separated by spaces; ``is_sliver``, whether it is too thin or
+        small to be a unit that is missing; ``x``, ``y`` of a point inside, in the layer's CRS. Below `GAP_FLOOR_KM2`:
+        no row.
 
     Notes
     -----
@@ -113,7 +114,7 @@ def drawing(geometry: Any, codes: Sequence[str], crs: CRS) -> Drawing:
 
     array = np.asarray(geometry, dtype=object)
     parts = shapely.get_num_geometries(array)
-    rings = shapely.get_rings(array)
+    rings = shapely.get_rings(shapely.get_parts(array))
     xy, of = shapely.get_coordinates(rings, return_index=True)
     inside = of[1:] == of[:-1]
     step = np.diff(xy, axis=0)[inside]

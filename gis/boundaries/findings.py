@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gis.boundaries.datum import DatumVerdict
     from gis.boundaries.fabric import Drawing
     from gis.boundaries.roster import RosterReport
@@ -58,26 +60,26 @@ class LayerReport:
     """CRS by name; empty where none is known."""
     crs_origin: str
     """``file``, ``given``, ``guessed`` or ``default`` (RFC 7946), or ``none``."""
-    datum: DatumVerdict | None
-    """Which datum the coordinates are in; None where it could not be examined."""
     n_valid: int
-    """Rows whose polygon is valid."""
-    repairs: tuple[dict[str, Any], ...]
-    """What mending the others would do: code, reason, area before and after [km2], change as a share."""
-    overlaps: tuple[dict[str, Any], ...]
-    """Pairs of units that share ground, worst first: code_a, code_b, overlap_km2, share_of_smaller."""
-    gaps: tuple[dict[str, Any], ...]
-    """Holes between units, largest first: area_km2, codes, is_sliver, x, y."""
-    drawing: Drawing | None
-    """How finely it is drawn."""
-    best_years: tuple[int, ...]
-    """Year-ends whose codes and names fit best; empty where none fits."""
-    years: tuple[dict[str, Any], ...]
-    """Every year-end with its differences in codes and in names, best first."""
-    roster: RosterReport | None
-    """Coverage of the 296 cities."""
+    """Rows whose polygon is valid as drawn."""
     findings: tuple[Finding, ...]
     """Errors first, then warnings, then what is good to know."""
+    datum: DatumVerdict | None = None
+    """Which datum the coordinates are in; None where it could not be examined."""
+    repairs: tuple[dict[str, Any], ...] = ()
+    """What mending the others would do: code, reason, area before and after [km2], change as a share."""
+    overlaps: tuple[dict[str, Any], ...] = ()
+    """Pairs of units that share ground, worst first: code_a, code_b, overlap_km2, share_of_smaller."""
+    gaps: tuple[dict[str, Any], ...] = ()
+    """Holes between units, largest first: area_km2, codes, is_sliver, x, y."""
+    drawing: Drawing | None = None
+    """How finely it is drawn."""
+    best_years: tuple[int, ...] = ()
+    """Year-ends whose codes and names fit best; empty where none fits."""
+    years: tuple[dict[str, Any], ...] = ()
+    """Every year-end with its differences in codes and in names, best first."""
+    roster: RosterReport | None = None
+    """Coverage of the 296 cities."""
 
     @property
     def has_errors(self) -> bool:
@@ -87,6 +89,17 @@ class LayerReport:
     def as_dict(self) -> dict[str, Any]:
         """The report as plain values; numbers that are not finite become None (JSON has none)."""
         return _plain({**asdict(self), "has_errors": self.has_errors})
+
+
+class Findings:
+    """Collects findings while a layer is examined."""
+
+    def __init__(self, items: Sequence[Finding] = ()) -> None:
+        self.items = list(items)
+
+    def add(self, topic: Topic, severity: Severity, what: str, mend: str = "", units: Sequence[str] = ()) -> None:
+        """Add one; of its units `MAX_UNITS` are kept."""
+        self.items.append(Finding(topic, severity, what, mend, tuple(units[:MAX_UNITS])))
 
 
 def in_order(findings: list[Finding]) -> tuple[Finding, ...]:

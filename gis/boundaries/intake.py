@@ -7,6 +7,7 @@ reader of a run (`gis.boundaries.reader`) refuses where this one goes on: a doct
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,7 +150,9 @@ def _ungarble(raw: RawLayer, found: list[Finding]) -> tuple[RawLayer, tuple[tupl
         table[column] = values
     if changed:
         row, column, before, after = changed[0]
-        what = f"{len(changed)} texts are garbled, Chinese read as Latin letters ({column}, row {row}: {before} is {after})"
+        what = (
+            f"{len(changed)} texts are garbled: Chinese read as Latin letters ({column}, row {row}: {before} = {after})"
+        )
         found.append(Finding("encoding", "error", what, "--fix decodes them; or export again with the encoding named"))
     lost = _lost_characters(table)
     if lost:
@@ -214,19 +217,20 @@ def settle(intake: Intake, codes: Sequence[str], given: Any = None) -> Intake:
     if crs is None:
         crs = crs_from("EPSG:4326") if in_degrees else _guess(centres, labels)
         origin = "none" if crs is None else "guessed"
-        guess = _called(crs) if crs is not None else "..."
+        guess = called(crs) if crs is not None else "..."
         found.append(
             Finding("crs", "error", f"no CRS is stated; the coordinates {kind}" + _fits(crs, centres, labels),
-                    f'name it in workspace.toml: crs = "{guess}", or --fix')
+                    f'name it: crs = "{guess}"' + (", or --fix" if crs is not None else "  (ask the source)"))
         )  # fmt: skip
     elif crs.is_geographic != in_degrees:
         better = crs_from("EPSG:4326") if in_degrees else _guess(centres, labels)
-        what = f"the CRS is stated as {crs_name(crs)}, but the coordinates {kind}" + _fits(better, centres, labels)
+        what = f"the CRS is stated as {called(crs)}, but the coordinates {kind}" + _fits(better, centres, labels)
         found.append(Finding("crs", "error", what, "--fix writes the CRS that fits" if better else "ask the source"))
         crs, origin = better, "guessed" if better is not None else "none"
     elif (far := _median_distance(crs, centres, labels)) > ASTRAY_M:
         better = _guess(centres, labels)
-        what = f"in {crs_name(crs)} the units lie {far / 1000:.0f} km from where they should, in the median"
+        how_far = f"{far / 1000:.0f} km from where they should" if np.isfinite(far) else "outside of its domain"
+        what = f"in {called(crs)} the units lie {how_far}, in the median"
         found.append(
             Finding("crs", "error", what + _fits(better, centres, labels),
                     "--fix writes the CRS that fits" if better else "ask the source which CRS it is")
@@ -235,7 +239,7 @@ def settle(intake: Intake, codes: Sequence[str], given: Any = None) -> Intake:
     return replace(intake, crs=crs, origin=origin, findings=tuple(found))
 
 
-def _called(crs: CRS) -> str:
+def called(crs: CRS) -> str:
     """What to write into a config: the authority's code, else the PROJ string."""
     name = crs_name(crs)
     return name if ":" in name else crs.to_proj4()
@@ -245,7 +249,7 @@ def _fits(crs: CRS | None, centres: NDArray[np.float64], codes: Sequence[str]) -
     if crs is None:
         return " and none of the usual ones of China puts its units where they lie"
     distance = _median_distance(crs, centres, codes)
-    return f"; {_called(crs)} puts its units {distance:.0f} m from their references" if np.isfinite(distance) else ""
+    return f"; {called(crs)} puts its units {distance:.0f} m from their references" if np.isfinite(distance) else ""
 
 
 def _guess(centres: NDArray[np.float64], codes: Sequence[str]) -> CRS | None:
@@ -270,9 +274,10 @@ def _candidates() -> list[CRS]:
 def _median_distance(crs: CRS, centres: NDArray[np.float64], codes: Sequence[str]) -> float:
     """Median distance of units, known by their codes, from their reference points [m]; inf where none is known."""
     points = {point.code: (point.lon, point.lat) for point in reference_points()}
-    at = [k for k, code in enumerate(codes) if code in points]
+    rows = Counter(codes)  # of a unit in several rows, no row has the unit's centroid
+    at = [k for k, code in enumerate(codes) if code in points and rows[code] == 1]
     if not at:
-        return float("inf")
+        return float("nan")
     lon, lat = transformer(crs, crs_from("EPSG:4326")).transform(centres[at, 0], centres[at, 1])
     wanted = np.radians([points[codes[k]] for k in at])
     x, y = np.radians(lon), np.radians(lat)

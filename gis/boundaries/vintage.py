@@ -1,7 +1,7 @@
 """Which year a layer's codes and names are of.
 
-In: the codes and names of a layer, its level. Out: one ``YearScore`` per year-end from 2000 to 2024, best first, and the
-units whose code or name no year had. The lists are those of `gis.boundaries.reference`.
+In: the codes and names of a layer, its level. Out: one ``YearScore`` per year-end from 2000 to 2024, best first, and
+the units whose code or name no year had. The lists are those of `gis.boundaries.reference`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MAX_DIFFERENCE = 0.25
 """A layer whose codes differ from every year's by more than this share of its units is of no year that we know."""
-ISLANDS = ("三沙", "群岛", "岛礁", "西沙区", "南沙群岛")
+ISLANDS = ("三沙", "群岛", "岛礁", "西沙", "南沙")
 """Names of the units of the South China Sea: most layers leave them out, which says nothing about their year."""
 
 
@@ -60,8 +60,8 @@ class NameFault:
 def comparable_codes(codes: Iterable[str], level: Level) -> frozenset[str]:
     """Bring the codes of a layer to the form in which the year-end lists have them.
 
-    In a layer of cities, whatever lies in a municipality counts as the municipality. In a layer of districts, the code of
-    a city that has no districts (Dongguan) is left out, as are Hong Kong, Macau and Taiwan, which the lists do not
+    In a layer of cities, whatever lies in a municipality counts as the municipality. In a layer of districts, the code
+    of a city that has no districts (Dongguan) is left out, as are Hong Kong, Macau and Taiwan, which the lists do not
     divide, and the zones that only the statistical office numbers (last pair 71 to 79).
     """
     if level == "city":
@@ -123,12 +123,16 @@ def _score(year: int, present: frozenset[str], named: Mapping[str, str], level: 
         if code[:2] in provinces
         and code in comparable_codes([code], level)
         and (has_direct or code[2:4] not in ("90", "00") or code.endswith("0000"))
-        and (code in present or not (code[:2] == "46" and name.startswith(ISLANDS)) and not name.endswith(ISLANDS))
+        and (code in present or not _is_island(code, name))
     }
     missing, unknown = sorted(wanted - present), sorted(present - set(listed))
     renamed = sorted(c for c in wanted & present if c in named and not same_name(named[c], listed[c]))
     differences = len(missing) + len(unknown)
     return YearScore(year, differences, len(renamed), len(present), tuple(missing), tuple(unknown), tuple(renamed))
+
+
+def _is_island(code: str, name: str) -> bool:
+    return code[:2] == "46" and any(word in name for word in ISLANDS)
 
 
 # --- names -----------------------------------------------------------------------------------------------------------

@@ -17,10 +17,14 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
+    from gis.estimate import Model
+
 TRUE_HTOL, TRUE_LTOH, TRUE_NET = 0.0211, -0.0235, 0.0222
 """Coefficients of the flows in the known outcomes. Source: the paper's Table 1, columns 3 and 4."""
 TRUE_CONTROLS = {"hsr": 0.010, "ts": 0.050, "ipp": -0.004}
 """Coefficients of the controls."""
+NOISE = 0.005
+"""Standard deviation of the error in `known_outcomes`: 66 pairs and 7 years are few, and must do."""
 FIRST_YEAR = 2001
 ROWS_OF_THE_PAPER = 773_145
 """Rows of Table 1, columns 3 and 4, of 829,540."""
@@ -123,3 +127,58 @@ def known_panel(how: KnownPanel, seed: int) -> pd.DataFrame:
         gone = rng.choice(len(frame), len(frame) - how.n_rows, replace=False)
         frame.loc[gone, "ts"] = np.nan
     return frame
+
+
+def known_outcomes(pairs: pd.DataFrame, flows: pd.DataFrame, seed: int = 1907) -> pd.DataFrame:
+    """Put known outcomes on a demo's own pairs: its orientation from the lights, its flows, its telegraph offices.
+
+    Parameters
+    ----------
+    pairs : the table ``pair_year`` of a demo's run.
+    flows : ``src, dst, year, n``.
+
+    Returns
+    -------
+    DataFrame
+        ``pairs`` with the oriented flows and: ``known_bal_1``, ``known_bal`` (pair and year effects, the flows with the
+        coefficients of this module, noise), and for 2SLS ``known_iv`` (share of offices times the nation's net flow,
+        standardised), ``known_flow`` (moved by it and by a confounder) and ``known_bal_iv`` (moved by both).
+    """
+    from gis.demo.geography import city_code
+    from gis.demo.historical import OFFICES_PER_CITY
+    from gis.panel.flows import oriented_flows
+
+    rng = np.random.default_rng([seed, 8])
+    frame = pairs.merge(oriented_flows(pairs, flows), on=["pair_id", "year"], how="left")
+    offices = {city_code(city): count for city, count in enumerate(OFFICES_PER_CITY)}
+    share = frame["city_i"].astype(str).map(offices) * frame["city_j"].astype(str).map(offices)
+    national = (frame["dkf_htol"] - frame["dkf_ltoh"]).groupby(frame["year"]).transform("sum")
+    iv = (share * national).to_numpy(dtype=np.float64)
+    n = len(frame)
+    pair, year = (np.unique(frame[c], return_inverse=True)[1] for c in ("pair_id", "year"))
+    base = rng.normal(0.6, 0.2, n)[pair] + rng.normal(0, 0.05, n)[year] + rng.normal(0, NOISE, n)
+    confounder = rng.normal(0, 0.5, n)
+    known_iv = (iv - np.nanmean(iv)) / np.nanstd(iv)
+    known_flow = known_iv + confounder
+    return frame.assign(
+        known_bal_1=base + TRUE_HTOL * frame["ln_dkf_htol"] + TRUE_LTOH * frame["ln_dkf_ltoh"],
+        known_bal=base + TRUE_NET * frame["ln_dkf_net"],
+        known_iv=known_iv,
+        known_flow=known_flow,
+        known_bal_iv=base + TRUE_NET * known_flow + 0.02 * confounder,
+    )
+
+
+def truth_of_model() -> tuple[tuple[Model, dict[str, float]], ...]:
+    """Models for `known_outcomes`, each with the coefficients it should find."""
+    from gis.estimate import Model
+
+    htol, ltoh, net = "ln_dkf_htol", "ln_dkf_ltoh", "ln_dkf_net"
+    return (
+        (Model("known_1", "known_bal_1", (htol, ltoh), title="equation (1)"), {htol: TRUE_HTOL, ltoh: TRUE_LTOH}),
+        (Model("known_2", "known_bal", (net,), title="equation (2)"), {net: TRUE_NET}),
+        (
+            Model("known_iv", "known_bal_iv", endog=("known_flow",), instruments=("known_iv",), title="2SLS, offices"),
+            {"known_flow": TRUE_NET},
+        ),
+    )

@@ -1,8 +1,8 @@
 """Which city an office stands in: by polygon, by the nearest polygon, by probability, or shared along a border.
 
-In: positions with their uncertainty, the cities of any vintage. Out: ``HardAssignment``, ``Probabilities`` (METHOD 8.6).
-Distances are geodesic, on WGS 84. Every office is treated by itself: the order of the offices, and which others there
-are, changes nothing.
+In: positions with their uncertainty, the cities of any vintage. Out: ``HardAssignment``, ``Probabilities``
+(METHOD 8.6). Distances are geodesic, on WGS 84. Every office is treated by itself: the order of the offices, and which
+others there are, changes nothing.
 """
 
 from __future__ import annotations
@@ -178,9 +178,9 @@ def assign_probable(
     Notes
     -----
     All offices share one set of standard normal draws (common random numbers, `standard_draws`), in pairs z and -z, so
-    that an office right on a straight border gets 1/2 and 1/2. A draw is carried to longitude and latitude by the geodesic from the office: that is the
-    inverse of the azimuthal equidistant projection centred on it. An office whose farthest draw cannot leave its
-    city has p = 1 without a test of its draws: the result is the same to the bit.
+    that an office right on a straight border gets 1/2 and 1/2. A draw is carried to longitude and latitude by the
+    geodesic from the office: that is the inverse of the azimuthal equidistant projection centred on it. An office
+    whose farthest draw cannot leave its city has p = 1 without a test of its draws: the result is the same to the bit.
     """
     lonlat, sigma_km = _checked(lonlat, sigma_km)
     if draws < MIN_DRAWS:
@@ -284,7 +284,7 @@ def cities_within(lonlat: Floats, reach_km: Floats, cities: CityLookup) -> list[
         west, south, east, north = shapely.bounds(boxes[k])
         # Beyond the box nothing is within reach; cutting it off leaves a few vertices of a border with thousands.
         parts = [shapely.clip_by_rect(cities.geometry[c], west, south, east, north) for c in found]
-        local = shapely.transform(np.array(parts, dtype=object), lambda xy, s=shrink: xy * s)  # type: ignore[misc]
+        local = shapely.transform(np.array(parts, dtype=object), lambda xy, s=shrink: xy * s)
         foot = shapely.get_coordinates(shapely.shortest_line(shapely.Point(lonlat[k] * shrink), local))
         if foot.shape[0] != 2 * found.size:  # an empty part has no line: it touches the box in a corner at most
             whole = ~shapely.is_empty(local)

@@ -113,7 +113,9 @@ def bootstrap_counts(
         raise OptionInvalid(f"{draws} draws have no spread", where="draws", mend="give 2 or more; 200 is usual")
     if kind != "positions" and (refit is None or used is None or not np.any(used)):
         raise OptionInvalid(
-            "control points are to be drawn and there are none", where="refit, used", mend='give them, or kind="positions"'
+            "control points are to be drawn and there are none",
+            where="refit, used",
+            mend='give them, or kind="positions"',
         )
 
     def one(draw: int) -> tuple[Floats, int]:
@@ -136,7 +138,9 @@ def _positions(
     lonlat, again = offices.lonlat.copy(), 0
     if kind != "positions":
         scan = np.array([word == "scan" for word in offices.position], bool)
-        lonlat[scan], again = _refitted(rng, refit, np.flatnonzero(used), len(np.asarray(used)), offices.px[scan])
+        lonlat[scan], again = _refitted(
+            rng, refit, np.flatnonzero(np.asarray(used)), len(np.asarray(used)), offices.px[scan]
+        )
     if kind != "points":
         east, north = rng.standard_normal((2, len(offices))) * offices.sigma_km
         lonlat = displaced(lonlat, east, north)
@@ -159,7 +163,8 @@ def _refitted(
         if np.isfinite(lonlat).all() and (np.abs(lonlat[:, 1]) <= 90).all():
             return lonlat, again
     raise OptionInvalid(
-        f"{REDRAWS} resamples of {used.size} control points in a row could not be fitted" + (f": {last.what}" if last else ""),
+        f"{REDRAWS} resamples of {used.size} control points in a row could not be fitted"
+        + (f": {last.what}" if last else ""),
         where="control points",
         mend='add control points, choose a model with fewer parameters, or draw kind="positions" only',
     ) from last

@@ -36,7 +36,7 @@ class Exposure:
     counts: Floats = field(repr=False)
     """(n_cities,) counts or expected counts; NaN where unknown, which is not 0."""
     overlap: Any = field(default=None, repr=False)
-    """(n_cities, n_cities) sparse, sum over offices of p_i p_j: one office cannot be in both. None: no office is split."""
+    """(n_cities, n_cities) sparse, sum over offices of p_i p_j: no office is in both. None: all are certain."""
     kind: CountKind = "hard"
     """How the counts came about."""
 
@@ -83,7 +83,7 @@ def expected_exposure(probabilities: Probabilities, kind: CountKind = "expected"
     entries = (probabilities.p, (probabilities.office_idx, probabilities.city_idx))
     matrix = sparse.csr_array(entries, shape=shape)
     counts = np.bincount(probabilities.city_idx, weights=probabilities.p, minlength=shape[1])
-    return Exposure(probabilities.city_codes, counts, (matrix.T @ matrix).tocsr(), kind)
+    return Exposure(probabilities.city_codes, np.asarray(counts, np.float64), (matrix.T @ matrix).tocsr(), kind)
 
 
 def hard_exposure(hard: HardAssignment) -> Exposure:

@@ -1,7 +1,7 @@
 """Gazetteers: names of places with coordinates, and the match of offices to them by name.
 
-In: a CSV or a Turtle file (plain or zipped) of the Pelagios gazetteer format; offices on the ground. Out: ``Gazetteer``,
-and the same offices with the gazetteer's position where the name and the place agree (METHOD 8.5).
+In: a CSV or a Turtle file (plain or zipped) of the Pelagios gazetteer format; offices on the ground. Out:
+``Gazetteer``, and the same offices with the gazetteer's position where the name and the place agree (METHOD 8.5).
 """
 
 from __future__ import annotations

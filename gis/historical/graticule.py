@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from gis.crs import crs_from
 from gis.errors import OptionInvalid
 from gis.historical.accuracy import fit_all
 from gis.historical.control_points import WGS84, ControlPoints, ControlPointsInvalid
@@ -98,8 +99,8 @@ def counted_from(points: ControlPoints, offset_degree: float) -> ControlPoints:
             where=points.source or None,
             mend="give lon and lat in degrees for points of kind graticule",
         )
-    lon = points.lon + np.where(graticule, offset_degree, 0.0)
-    return replace(points, x=(lon + 180) % 360 - 180, y=points.lat, crs=points.in_crs(WGS84).crs)
+    lon = np.where(graticule, (points.lon + offset_degree + 180) % 360 - 180, points.lon)
+    return replace(points, x=lon, y=points.lat, crs=crs_from(WGS84))
 
 
 def estimate_meridian(

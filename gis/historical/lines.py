@@ -150,7 +150,9 @@ def _from_table(path: Path, offices: Offices) -> Lines:
     edges = np.array([[place[v] for v in table[name]] for name in ("office_a", "office_b")], np.int64).T.reshape(-1, 2)
     straight = _geodesic_km(offices.lonlat[edges[:, 0]], offices.lonlat[edges[:, 1]])
     try:
-        km = np.array([float(v) if v else np.nan for v in table["km"]]) if "km" in table else np.full(len(edges), np.nan)
+        km = (
+            np.array([float(v) if v else np.nan for v in table["km"]]) if "km" in table else np.full(len(edges), np.nan)
+        )
     except ValueError as error:
         raise TableInvalid(f"km: {error}", where=path, mend="give kilometres, or leave the cell empty") from error
     if (km < 0).any():
@@ -166,7 +168,9 @@ def _polylines(path: Path, layer: str | None, crs: Any, space: Space, transform:
     try:
         frame = pyogrio.read_dataframe(path, layer=layer)
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
-        raise TableInvalid(f"GDAL cannot read it: {error}", where=path, mend="give a CSV or a layer of lines") from error
+        raise TableInvalid(
+            f"GDAL cannot read it: {error}", where=path, mend="give a CSV or a layer of lines"
+        ) from error
     shapes = frame.geometry.to_numpy() if "geometry" in frame else np.empty(0, object)
     if not len(shapes) or not np.isin(shapely.get_type_id(shapes), (1, 5)).all():  # LineString, MultiLineString
         raise TableInvalid("not every line is a line", where=path, mend="digitise telegraph lines in a layer of lines")
@@ -203,7 +207,7 @@ def _from_polylines(lines: NDArray[Any], offices: Offices, touch_km: float) -> L
     for line in lines:
         lat = float(shapely.get_coordinates(line)[:, 1].mean())
         shrink = np.array([np.cos(np.radians(lat)), 1.0])
-        local = shapely.transform(line, lambda xy, s=shrink: xy * s)  # type: ignore[misc]
+        local = shapely.transform(line, lambda xy, s=shrink: xy * s)
         # The sheet's own positions: line and office were drawn together, wherever the gazetteer puts the place.
         at = shapely.line_locate_point(local, shapely.points(offices.map_lonlat * shrink))
         foot = shapely.get_coordinates(shapely.line_interpolate_point(local, at)) / shrink

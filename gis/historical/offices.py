@@ -208,7 +208,9 @@ def read_text_table(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(io.StringIO(text), sep=mark, dtype=str, keep_default_na=False, skipinitialspace=True)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise TableInvalid(f"this is no table: {error}", where=path, mend="one header line, then one row each") from error
+        raise TableInvalid(
+            f"this is no table: {error}", where=path, mend="one header line, then one row each"
+        ) from error
     table.columns = [str(name).strip() for name in table.columns]
     return table.map(str.strip)
 
@@ -381,7 +383,9 @@ def locate(
         px, position = np.full_like(digitised.xy, np.nan), "given"
     lonlat = np.column_stack([lon, lat]).astype(np.float64)
     _refuse_off_globe(lonlat, digitised.ids)
-    model = model_sigma_km(lonlat, accuracy, sigma) if accuracy is not None else np.full(len(lonlat), float(sigma_km or 0))
+    model = (
+        model_sigma_km(lonlat, accuracy, sigma) if accuracy is not None else np.full(len(lonlat), float(sigma_km or 0))
+    )
     total = np.hypot(model, digitised.sigma_extra_km)
     n = len(lonlat)
     notes = (*digitised.notes, *_beyond_control(lonlat, digitised.ids, accuracy), *_in_one_place(lonlat, digitised.ids))
@@ -427,15 +431,15 @@ def refuse_swapped(lonlat: Floats, ids: tuple[str, ...], bounds: tuple[float, fl
     margin = max(east - west, north - south) * 0.1
 
     def inside(lon: Floats, lat: Floats, out: float) -> NDArray[np.bool_]:
-        return (lon > west - out) & (lon < east + out) & (lat > south - out) & (lat < north + out)
+        return np.asarray((lon > west - out) & (lon < east + out) & (lat > south - out) & (lat < north + out))
 
-    swapped = ~inside(lonlat[:, 0], lonlat[:, 1], margin) & inside(lonlat[:, 1], lonlat[:, 0], 0.0)
+    swapped = np.asarray(~inside(lonlat[:, 0], lonlat[:, 1], margin) & inside(lonlat[:, 1], lonlat[:, 0], 0.0))
     if swapped.any():
         _raise_swapped([i for i, bad in zip(ids, swapped, strict=True) if bad], lonlat[swapped][0])
 
 
 def _refuse_off_globe(lonlat: Floats, ids: tuple[str, ...]) -> None:
-    bad = ~(np.isfinite(lonlat).all(axis=1) & (np.abs(lonlat) <= [360.0, 90.0]).all(axis=1))
+    bad = np.asarray(~(np.isfinite(lonlat).all(axis=1) & (np.abs(lonlat) <= [360.0, 90.0]).all(axis=1)))
     if bad.any():
         _raise_swapped([i for i, wrong in zip(ids, bad, strict=True) if wrong], lonlat[bad][0])
 

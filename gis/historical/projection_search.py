@@ -1,7 +1,8 @@
 """The unknown projection of an old map: a family, its parameters, and an affine map of the paper.
 
 In: control points. Out: ``ProjectionTransform``: pixel = affine(projection(lon, lat)), fitted by least squares of
-pixels over the family's parameters; for given parameters the affine map is linear, so the search has one or two dimensions.
+pixels over the family's parameters; for given parameters the affine map is linear, so the search has two dimensions at
+most.
 
 Only parameters the points can tell are searched. The affine map takes up every shift, turn and scale, and with them the
 central meridian of a conic (a turn about its apex), the second standard parallel of a conformal conic (a scale) and
@@ -11,7 +12,7 @@ both parameters of the two cylindrical families (decision 0020).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pyproj import CRS, Proj
 
     Floats = NDArray[np.float64]
+    Profile = Callable[[Floats], tuple[Floats, Floats]]
 
 AFFINE_PARAMETERS = 6
 UNIT = 1e6
@@ -34,6 +36,12 @@ UNIT = 1e6
 PREFIX = "projection:"
 DIFFERENCE = 1e-4
 """Step of derivatives by a parameter [degree]: 10 m on the ground, where PROJ's forward formulas hold to 1e-9 m."""
+
+REFINE_STEPS, HALVINGS = 20, 10
+REFINED_DEGREE = 1e-6
+"""A search near its minimum stops with a step below this [degree]: 0.1 m on the ground."""
+FLAT = 1e-9
+"""Determinant of the affine map below which it is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,31 +144,25 @@ def fit_projection(
     ControlPointsInvalid
         Too few points, or they leave the parameters undetermined.
     """
-    from scipy.optimize import least_squares
-
     family = FAMILIES[model.removeprefix(PREFIX)]
     n_free = len(family.parameters)
     refuse_few(points, model, 3 + -(-n_free // 2))
     centre = float(points.lon.mean())
+    near = start if isinstance(start, ProjectionTransform) and start.family == family.name else None
+    if near is not None:
+        centre = near.centre_lon
     solve = _profile(points, family, centre, weights)
     best = np.zeros(0)
     if n_free:
         low, high = _bounds(family, points, centre)
-        if isinstance(start, ProjectionTransform) and start.family == family.name:
-            centre = start.centre_lon
-            solve = _profile(points, family, centre, weights)
-            starts = [np.array(start.parameters)]
+        if near is not None:
+            best = _refine(solve, np.array(near.parameters), low, high)
         else:
-            starts = _starts(family, points, centre)
-        found = [
-            least_squares(lambda p: solve(p)[0], np.clip(s, low + 1e-6, high - 1e-6), bounds=(low, high), x_scale=10.0)
-            for s in starts
-        ]
-        best = np.asarray(min(found, key=lambda f: float(f.cost)).x)
+            best = _search(solve, _starts(family, points, centre), low, high)
         if family.parameters == ("lat_1", "lat_2"):
             best = np.sort(best)
     affine = solve(best)[1]
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[1:])) < 1e-9:
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[1:])) < FLAT:
         raise ControlPointsInvalid(
             f"the control points leave {model} undetermined",
             where=points.source or None,
@@ -172,16 +174,50 @@ def fit_projection(
 
 def leave_out_projection(points: ControlPoints, transform: ProjectionTransform) -> LeftOut:
     """Predict every point by a search among the others that starts from the whole fit's parameters."""
-    n = len(points)
-    xy = np.full((n, 2), np.nan)
+    family, n = FAMILIES[transform.family], len(points)
+    lonlat = np.full((n, 2), np.nan)
     for i in range(n):
-        others = points.take(np.arange(n) != i)
-        try:
-            again = fit_projection(others, transform.model, transform.crs, np.ones(n - 1), transform)
-        except ControlPointsInvalid:
-            continue  # the others do not determine it
-        xy[i] = np.column_stack(again.to_map(points.px[i : i + 1], points.py[i : i + 1]))[0]
+        weights = np.ones(n)
+        weights[i] = 0.0
+        solve = _profile(points, family, transform.centre_lon, weights)
+        best = _refine(solve, np.array(transform.parameters), *_bounds(family, points, transform.centre_lon))
+        again = replace(transform, parameters=tuple(best), affine=solve(best)[1])
+        if abs(np.linalg.det(again.affine[1:])) > FLAT:  # otherwise the others do not determine it
+            lonlat[i] = np.column_stack(again.to_lonlat(points.px[i : i + 1], points.py[i : i + 1]))[0]
+    xy = np.column_stack(finite(*transformer(crs_from(WGS84), transform.crs).transform(*lonlat.T)))
     return LeftOut(xy, _leverage(points, transform))
+
+
+def _search(solve: Profile, starts: list[Floats], low: Floats, high: Floats) -> Floats:
+    """Find the least minimum that any start leads to."""
+    from scipy.optimize import least_squares
+
+    found = [
+        least_squares(lambda p: solve(p)[0], np.clip(s, low + 1e-6, high - 1e-6), bounds=(low, high), x_scale=10.0)
+        for s in starts
+    ]
+    return np.asarray(min(found, key=lambda f: float(f.cost)).x)
+
+
+def _refine(solve: Profile, start: Floats, low: Floats, high: Floats) -> Floats:
+    """Follow Gauss-Newton steps from a start that is near the minimum, halved where they gain nothing."""
+    best = start
+    residual = solve(best)[0]
+    for _ in range(REFINE_STEPS if start.size else 0):
+        # Forward differences suffice: an error of the slopes slows the steps down, it does not move the minimum.
+        slopes = [(solve(best + step)[0] - residual) / DIFFERENCE for step in DIFFERENCE * np.eye(start.size)]
+        by = np.linalg.lstsq(np.column_stack(slopes), -residual, rcond=None)[0]
+        gained = False
+        for half in range(HALVINGS):
+            tried = np.clip(best + by / 2**half, low, high)
+            new = solve(tried)[0]
+            if new @ new < residual @ residual:
+                gained, moved = True, float(np.abs(tried - best).max())
+                best, residual = tried, new
+                break
+        if not gained or moved < REFINED_DEGREE:
+            break
+    return best
 
 
 def parameter_errors(points: ControlPoints, transform: ProjectionTransform) -> Floats:
@@ -226,9 +262,7 @@ def _jacobian(points: ControlPoints, transform: ProjectionTransform) -> Floats:
     return np.column_stack([*columns, np.vstack([design, none]), np.vstack([none, design])])
 
 
-def _profile(
-    points: ControlPoints, family: Family, centre: float, weights: Floats
-) -> Callable[[Floats], tuple[Floats, Floats]]:
+def _profile(points: ControlPoints, family: Family, centre: float, weights: Floats) -> Profile:
     """Make the function from a family's parameters to weighted pixel residuals (2n,) and the best affine map (3, 2)."""
     goal = np.column_stack([points.px, points.py])
     root = np.sqrt(weights)[:, None]
@@ -282,7 +316,7 @@ def _bounds(family: Family, points: ControlPoints, centre: float) -> tuple[Float
         (centre - MERIDIAN_REACH, centre + MERIDIAN_REACH) if name == "lon_0" else (parallel[0], parallel[1])
         for name in family.parameters
     ]
-    low, high = np.array(rows).T
+    low, high = np.array(rows, np.float64).reshape(-1, 2).T
     return low, high
 
 

@@ -233,15 +233,15 @@ def two_way_residuals(values: Floats, pair: Any, year: Any) -> Floats:
     scale = max(float(np.abs(values).max()), np.finfo(float).tiny)
 
     def by_pair(v: Floats) -> Floats:
-        return v - (np.bincount(p, weights=v, minlength=n_pairs) / count)[p]
+        return np.asarray(v - (np.bincount(p, weights=v, minlength=n_pairs) / count)[p], np.float64)
 
     seen = np.zeros((n_pairs, n_years))
     np.add.at(seen, (p, t), 1.0)
     gram = np.diag(np.bincount(t, minlength=n_years).astype(np.float64)) - seen.T @ (seen / count[:, None])
     left = by_pair(values / scale)
     right = np.bincount(t, weights=left, minlength=n_years)
-    effect = np.linalg.lstsq(gram, right, rcond=None)[0]
-    return scale * (left - by_pair(effect[t]))
+    effect = np.asarray(np.linalg.lstsq(gram, right, rcond=None)[0], np.float64)
+    return np.asarray(scale * (left - by_pair(effect[t])), np.float64)
 
 
 # --- the parts -----------------------------------------------------------------------------------------------------
@@ -271,7 +271,7 @@ class _Panel:
             )
         both = [pairs[name].astype(object) for name in ("city_i", "city_j")]
         codes = tuple(sorted({str(code) for one in both for code in one.unique()} | set(cities or ())))
-        i, j = (np.asarray(pd.Index(codes, dtype=object).get_indexer(one), np.int64) for one in both)
+        i, j = (np.asarray(pd.Index(codes, dtype=object).get_indexer(pd.Index(one)), np.int64) for one in both)
         return cls(codes, i, j, pairs["year"].to_numpy(np.int64), pairs["bal"].notna().to_numpy())
 
 
@@ -309,13 +309,13 @@ class _National:
     row_years: Ints
     """Row years that have a sum."""
     lag: int
-    sums: tuple[Floats, Floats, Floats]
+    sums: tuple[Floats, ...]
     """(n_row_years,) sums of F_HL, F_LH and ln_dkf_net; NaN where no pair is defined."""
     n_pairs: Ints
     """(n_row_years,) pairs behind the sums."""
-    own: tuple[Floats, Floats, Floats]
+    own: tuple[Floats, ...]
     """(n_rows,) the row's own pair's part in the sum it is compared with; 0 where it has none."""
-    of_city: tuple[Floats, Floats, Floats]
+    of_city: tuple[Floats, ...]
     """(n_row_years, n_cities) sums over the pairs of a city."""
 
     def place(self, year: Ints) -> Ints:
@@ -363,12 +363,12 @@ def _national_parts(
         part = np.where(defined, value, 0.0)
         total = np.bincount(y, weights=part, minlength=years.size)
         sums.append(np.where(n_pairs > 0, total, np.nan))
-        both = [np.bincount(y * n_cities + c, weights=part, minlength=years.size * n_cities) for c in (member.i, member.j)]
-        of_city.append((both[0] + both[1]).reshape(years.size, n_cities))
+        both = [
+            np.bincount(y * n_cities + c, weights=part, minlength=years.size * n_cities) for c in (member.i, member.j)
+        ]
+        of_city.append(np.asarray(both[0] + both[1], np.float64).reshape(years.size, n_cities))
         own.append(np.where(has_own, part[order[at]], 0.0))
-    return _National(
-        years, how.lag, tuple(sums), n_pairs, tuple(own), tuple(of_city)  # type: ignore[arg-type]
-    )
+    return _National(years, how.lag, tuple(sums), n_pairs, tuple(own), tuple(of_city))
 
 
 def rows_after(levels: pd.DataFrame, *, tie: TieRule = "previous") -> pd.DataFrame:
@@ -393,7 +393,9 @@ def _labels(pairs: pd.DataFrame, after: pd.DataFrame | None, lag: int) -> pd.Dat
     if lag != 0 or after is None:
         return pairs
     text = ("hi", "lo", "city_i", "city_j")  # categories of two frames need not be the same
-    return pd.concat([one.assign(**{name: one[name].astype(object) for name in text}) for one in (pairs, after)], ignore_index=True)
+    return pd.concat(
+        [one.assign(**{name: one[name].astype(object) for name in text}) for one in (pairs, after)], ignore_index=True
+    )
 
 
 def _combined(rule: NationalRule, htol: Floats, ltoh: Floats, ln_net: Floats) -> Floats:

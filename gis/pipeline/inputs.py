@@ -17,7 +17,7 @@ from gis.rasters.series import Series, SeriesFile, YearPlan, plan_lights, plan_y
 if TYPE_CHECKING:
     from gis.grid import Zones
     from gis.raster_io import CellRules
-    from gis.workspace import Boundaries, BoundarySource, Config, Workspace
+    from gis.workspace import Boundaries, BoundarySource, Config, Vintage, Workspace
 
 Layers = dict[str, "Zones"]
 """``city`` and, where given, ``district``."""
@@ -82,7 +82,7 @@ def read_inputs(workspace: Workspace, series: tuple[Series, Series] | None = Non
     years = sorted({*lights.years, *lights.missing_years})
     light_plan = plan_lights(years, lights, config.lights.missing_years)
     population_plan = plan_years(years, population, config.population.missing_years, config.population.static_year)
-    sources, layers, notes = _read_layers(workspace)
+    sources, layers, notes = read_layers(workspace, config.boundaries)
     notes += [f"lights: {note}" for note in lights.notes] + [f"population: {note}" for note in population.notes]
     notes += _policy_notes(config, light_plan, population_plan)
     return Inputs(workspace, lights, population, light_plan, population_plan, tuple(sources), layers, tuple(notes))
@@ -97,8 +97,8 @@ def _check_quantity(quantity: str, wanted: str, key: str, name: str) -> None:
         )
 
 
-def _read_layers(workspace: Workspace) -> tuple[list[Layer], Layers, list[str]]:
-    boundaries = workspace.config.boundaries
+def read_layers(workspace: Workspace, boundaries: Boundaries | Vintage) -> tuple[list[Layer], Layers, list[str]]:
+    """Read the layers of one vintage, check them for overlaps, and dissolve cities where there are only districts."""
     sources: list[Layer] = []
     layers: Layers = {}
     notes: list[str] = []
@@ -123,7 +123,7 @@ def _read_layers(workspace: Workspace) -> tuple[list[Layer], Layers, list[str]]:
     return sources, layers, notes
 
 
-def _configured(boundaries: Boundaries) -> list[tuple[Literal["city", "district"], BoundarySource]]:
+def _configured(boundaries: Boundaries | Vintage) -> list[tuple[Literal["city", "district"], BoundarySource]]:
     out: list[tuple[Literal["city", "district"], BoundarySource]] = []
     if boundaries.city is not None:
         out.append(("city", boundaries.city))

@@ -64,6 +64,7 @@ class _Sheet:
 
     points: ControlPoints
     accuracy: Accuracy
+    notes: tuple[str, ...]
 
     def refit(self, weights: Any) -> Any:
         from gis.historical import fit
@@ -102,7 +103,7 @@ def build_instrument(
         raise ConfigInvalid(
             'counts = "split" needs a distance', where=place.config_path, mend="set instrument.offices.split_km"
         )
-    from gis.historical.assignment import assign_hard, assign_probable, assign_split, city_lookup
+    from gis.historical.assignment import assign_hard, assign_probable, assign_split
     from gis.historical.exposure import expected_exposure, hard_exposure
 
     say = report or (lambda step, done, n: None)
@@ -123,13 +124,49 @@ def build_instrument(
     diagnostics = _diagnostics(instruments)
     draws = _draws(place, source, offices, cities, sheet, threads, say)
     roster = tuple(sorted(set(pairs["city_i"]) | set(pairs["city_j"])))
-    notes = (*offices.notes, *_assignment_notes(offices, hard, roster), *_instrument_notes(instruments, draws))
+    notes = (
+        *(sheet.notes if sheet else ()),
+        *offices.notes,
+        *_assignment_notes(offices, hard, roster),
+        *_instrument_notes(instruments, draws),
+    )
     frames = _frames(place, source, offices, hard, probable, split, instruments, diagnostics, draws, roster, sheet)
     paths = _write(place, source, frames, notes)
     accuracy = sheet.accuracy if sheet else None
     return InstrumentResult(
         place, paths, offices, hard, probable, accuracy, instruments, diagnostics, draws, notes
     )  # fmt: skip
+
+
+def summary_lines(result: InstrumentResult) -> list[str]:
+    """What ``lightpanel instrument`` prints: the sheet, the offices, the instruments, and what is to be known."""
+    counts = {flag: result.hard.flags.count(flag) for flag in ("", "SNAPPED", "NOWHERE")}
+    lines = []
+    if result.accuracy is not None:
+        sigma = float(np.median(result.offices.map_sigma_km))
+        lines.append(
+            f"sheet: {result.accuracy.model}, leave-one-out error {result.accuracy.loo_rmse_km:.3g} km; "
+            f"median standard deviation of an office {sigma:.3g} km per axis"
+        )
+    lines.append(
+        f"offices: {len(result.offices)}; {counts['']} inside a city, {counts['SNAPPED']} snapped to the nearest, "
+        f"{counts['NOWHERE']} nowhere; {float(result.probabilities.p_nowhere.sum()):.3g} expected nowhere"
+    )
+    for name in result.instruments:
+        own = result.diagnostics[result.diagnostics["instrument"] == name].set_index("statistic")["value"]
+        lines.append(
+            f"{name}: {own['n_rows_iv']:.0f} of {own['n_rows']:.0f} rows; "
+            f"{own['share_pairs_zero']:.1%} of pairs are zero; "
+            f"{own['share_variance_left']:.1%} of its variance is left after pair and year effects; "
+            f"the national flow changes its sign {own['n_sign_changes']:.0f} times"
+        )
+    if result.draws is not None:
+        sd = result.draws.counts.std(axis=0)
+        lines.append(
+            f"bootstrap: {len(result.draws.counts)} draws ({result.draws.kind}); the largest standard deviation of a "
+            f"city's count is {sd.max():.3g} ({result.draws.codes[int(sd.argmax())]})"
+        )
+    return [*lines, *(f"note: {note}" for note in result.notes), *(f"wrote {path}" for path in result.paths.values())]
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
@@ -179,7 +216,8 @@ def _sheet(place: Workspace, source: InstrumentSource) -> _Sheet | None:
         facts = scan_facts(read_picture(place.path(how.scan)))
     points = read_control_points(place.path(how.control_points), crs=how.control_points_crs, scan=facts)
     found = georeference(points, how.model, size=facts.size if facts else None, meridian=how.meridian)
-    return _Sheet(found.points, found.chosen)
+    said = tuple(f"control points: {one.what}" for one in found.findings if one.severity != "info")
+    return _Sheet(found.points, found.chosen, said)
 
 
 def read_flows(path: Path) -> pd.DataFrame:

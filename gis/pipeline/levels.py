@@ -218,6 +218,7 @@ class _Levels:
             rules,
             tuple(layer.coverage for layer in layers.values()),
             profile=True,
+            moments=False,
             whole=_is_small(file.info.grid),
             mask=mask,
             key=("light", file.year),
@@ -236,6 +237,7 @@ class _Levels:
             ("cells",),
             # Where any value below zero means no data there is nothing to count.
             profile=not rules.below_zero_is_nodata or rules.valid_range is not None,
+            moments=False,
             whole=_is_small(file.info.grid),
             key=("population", file.year),
         )

@@ -15,8 +15,10 @@ import numpy as np
 
 from gis.crs import metres_per_unit
 from gis.errors import RasterInvalid
-from gis.grid import STRIP_ROWS, Grid
-from gis.reproject.resample import Plan, Source, forward_of, visit
+from gis.grid import STRIP_ROWS, Grid, Measure
+from gis.raster_io import CellRules, RasterInfo
+from gis.reproject.resample import Plan, Source, clean, forward_of, visit
+from gis.zonal.engine import _cell_weights, bounds_from_rules
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -132,6 +134,47 @@ def _rest(grid: Grid, meshed: tuple[int, int, int, int], row0: int, row1: int) -
 def _all_inside(box: NDArray[np.float64], target: Grid) -> bool:
     ny, nx = target.shape
     return bool(((box[..., 0] >= 0) & (box[..., 1] <= nx) & (box[..., 2] >= 0) & (box[..., 3] <= ny)).all())
+
+
+def scan_raster(
+    info: RasterInfo, rules: CellRules, measure: Measure, run: Run, window: tuple[int, int, int, int] | None = None
+) -> tuple[float, float, float, float]:
+    """(total, cells without data, negative cells, their sum) of a raster, or of a window of it, added in strip order.
+
+    Parameters
+    ----------
+    measure : what a cell weighs in the total; negative cells are summed as they are.
+    window : (row0, row1, col0, col1); default: the whole raster.
+    """
+    from gis.raster_io import open_raster
+    from gis.reproject.kernels import scan_strip
+
+    grid = info.grid
+    first, last, col0, col1 = window or (0, grid.shape[0], 0, grid.shape[1])
+    bounds = bounds_from_rules(rules, info.working_dtype)
+
+    def one(strip: int) -> NDArray[np.float64]:
+        row0, row1 = grid.strip_rows(strip)
+        row0, row1 = max(row0, first), min(row1, last)
+        with open_raster(info) as handle:
+            values = clean(handle.read_rows(row0, row1, col0, col1), bounds)
+        weights = _weights(grid, measure, row0, row1)
+        weights = weights[:, None] if weights.ndim == 1 else np.ascontiguousarray(weights[:, col0:col1])
+        limits = (bounds.low, bounds.high, bounds.nodata, bounds.floor)
+        return np.asarray(scan_strip(values, limits, bounds.raw_low, weights))
+
+    strips = range(first // STRIP_ROWS, -(-last // STRIP_ROWS)) if first < last and col0 < col1 else range(0)
+    parts = np.array(run(one, strips)).reshape(-1, 4)
+    total, nodata, negative, negative_sum = (math.fsum(column) for column in parts.T)
+    return total, nodata, negative, negative_sum
+
+
+def _weights(grid: Grid, measure: Measure, row0: int, row1: int) -> NDArray[np.float64]:
+    if measure == "cells":
+        return np.ones(row1 - row0)
+    if grid.is_geographic:
+        return grid.cell_areas_km2(measure, row0, row1)
+    return _cell_weights(grid, measure, row0, row1)  # dear on a projected grid, and the same every year
 
 
 def cell_km2(target: Grid) -> float:

@@ -141,6 +141,14 @@ def _fill(info: RasterInfo, rules: CellRules, dtype: np.dtype[Any]) -> float:
 # --- the source ------------------------------------------------------------------------------------------------------
 
 
+def clean(values: Array, bounds: Bounds) -> Array:
+    """Turn every further nodata value into the dtype's own fill, in place."""
+    fill = np.nan if values.dtype.kind == "f" else np.iinfo(values.dtype).min
+    for other in bounds.others:
+        values[values == other] = fill
+    return values
+
+
 class Source:
     """Windows of the source with every fill turned into one, from memory where it fits."""
 
@@ -158,22 +166,16 @@ class Source:
             def read(row: int) -> None:
                 with open_raster(self.info) as handle:
                     rows = held[row : row + block]
-                    self._clean(handle.read_rows(row, row + rows.shape[0], out=rows))
+                    clean(handle.read_rows(row, row + rows.shape[0], out=rows), self.bounds)
 
             run(read, range(0, ny, block))
             self._held = held
-
-    def _clean(self, values: Array) -> Array:
-        fill = np.nan if values.dtype.kind == "f" else np.iinfo(values.dtype).min
-        for other in self.bounds.others:
-            values[values == other] = fill
-        return values
 
     def window(self, handle: RasterHandle | None, row0: int, row1: int, col0: int, col1: int) -> Array:
         if self._held is not None:
             return self._held[row0:row1, col0:col1]
         assert handle is not None  # a source that is not held is opened by every task
-        return self._clean(handle.read_rows(row0, row1, col0, col1))
+        return clean(handle.read_rows(row0, row1, col0, col1), self.bounds)
 
     def opened(self) -> Any:
         """A handle for one task, or nothing where the source is held."""

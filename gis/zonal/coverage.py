@@ -27,7 +27,7 @@ BAND_CELLS = 4_000_000
 """Working memory of one polygon [cells]: taller ones are covered band by band (36 MB)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Coverage:
     """Coverage of a grid by zones. Every array is read-only and sorted by row, then zone, then column."""
 

@@ -54,7 +54,9 @@ class Job:
     measures: tuple[Measure, ...] = MEASURES
     """Cell weights of the sums, in this order."""
     profile: bool = False
-    """Whether negatives, extremes and moments are wanted too."""
+    """Whether negatives, lit cells, extremes and moments are wanted too."""
+    moments: bool = True
+    """Whether the profile holds mean and M2: without them it costs a fraction."""
     whole: bool = False
     """Whether to read every cell, for the raster's total."""
     mask: StripMask | None = None
@@ -198,37 +200,60 @@ def _empty(job: Job) -> StripSums:
 
 
 def _sum_values(job: Job, strip: int, values: NDArray[Any], col0: int) -> tuple[list[StripSums], float]:
-    from gis.zonal.kernels import total_strip
-
     bounds = bounds_from_rules(job.rules, values.dtype)
     fill = np.nan if values.dtype.kind == "f" else np.iinfo(values.dtype).min
     for other in bounds.others:
         values[values == other] = fill
     if job.mask is not None:
         values[job.mask(strip)[:, col0 : col0 + values.shape[1]]] = fill
-    total = np.nan
-    if job.whole:
-        total = float(total_strip(values, bounds.low, bounds.high, bounds.nodata, bounds.floor))
-    return [_sum_layer(job, coverage, strip, values, col0, bounds) for coverage in job.layers], total
+    # All layers in one pass: a row is turned into doubles once.
+    coverage = merged(job.layers)
+    row0, row1 = job.info.grid.strip_rows(strip)
+    shares, n = strip_arrays(coverage, row0, row1), len(coverage)
+    sums, total = weighted_sums(
+        job.info.grid, job.measures, row0, row1, values, col0, bounds, shares, n, with_total=job.whole
+    )
+    profile = _profile(job, values, col0, bounds, shares, n) if job.profile else None
+    out, first = [], 0
+    for layer in job.layers:
+        zones = layer.touched_zones(row0, row1)
+        some = None if profile is None else profile[zones + first]
+        out.append(StripSums(zones, sums[zones + first], some))
+        first += len(layer)
+    return out, total if job.whole else np.nan
 
 
-def _sum_layer(job: Job, coverage: Coverage, strip: int, values: NDArray[Any], col0: int, bounds: Bounds) -> StripSums:
-    from gis.zonal.kernels import N_PROFILE, profile_strip
+def _profile(
+    job: Job, values: NDArray[Any], col0: int, b: Bounds, shares: tuple[NDArray[Any], ...], n_zones: int
+) -> NDArray[np.float64]:
+    from gis.zonal.kernels import N_PROFILE, profile_strip, quality_strip
 
-    grid = job.info.grid
-    row0, row1 = grid.strip_rows(strip)
-    n, n_measures = len(coverage), len(job.measures)
-    shares = strip_arrays(coverage, row0, row1)
-    sums = weighted_sums(grid, job.measures, row0, row1, values, col0, bounds, shares, n)
-    zones = coverage.touched_zones(row0, row1)
-    profile = None
-    if job.profile:
-        dense = np.zeros((n, N_PROFILE))
-        b = bounds
-        profile_strip(values, col0, b.raw_low, b.low, b.high, b.nodata, b.floor, *shares, dense)
-        profile = dense[zones]
-    assert sums.shape == (n, 2 * n_measures)
-    return StripSums(zones, sums[zones], profile)
+    out = np.zeros((n_zones, N_PROFILE))
+    kernel = profile_strip if job.moments else quality_strip
+    kernel(values, col0, b.raw_low, b.low, b.high, b.nodata, b.floor, *shares, out)
+    return out
+
+
+@lru_cache(maxsize=16)
+def merged(layers: tuple[Coverage, ...]) -> Coverage:
+    """Several layers of one grid as one coverage, the zones of a later layer after those of the earlier ones."""
+    if len(layers) == 1:
+        return layers[0]
+    grid, n = layers[0].grid, sum(map(len, layers))
+    index = np.uint16 if n <= 65_535 else np.uint32
+    first = np.cumsum([0, *map(len, layers)])[:-1]
+    row = np.arange(grid.shape[0])
+
+    def together(ptr: str, zone: str, *fields: str) -> tuple[NDArray[Any], ...]:
+        rows = np.concatenate([np.repeat(row, np.diff(getattr(c, ptr))) for c in layers])
+        order = np.argsort(rows, kind="stable")  # in a row the layers one after the other, each as it was
+        zones = np.concatenate([getattr(c, zone).astype(index) + index(f) for c, f in zip(layers, first, strict=True)])
+        starts = np.sum([getattr(c, ptr) for c in layers], axis=0)
+        return starts, zones[order], *(np.concatenate([getattr(c, f) for c in layers])[order] for f in fields)
+
+    spans = together("span_ptr", "span_zone", "span_cols")
+    cells = together("cell_ptr", "cell_zone", "cell_col", "cell_share")
+    return Coverage(grid, tuple(code for c in layers for code in c.codes), *spans, *cells)
 
 
 def strip_arrays(coverage: Coverage, row0: int, row1: int) -> tuple[NDArray[Any], ...]:
@@ -254,8 +279,10 @@ def weighted_sums(
     bounds: Bounds,
     shares: tuple[NDArray[Any], ...],
     n_zones: int,
-) -> NDArray[np.float64]:
-    """Sums and valid weights of a strip under several measures: (n_zones, 2 * n_measures)."""
+    *,
+    with_total: bool = False,
+) -> tuple[NDArray[np.float64], float]:
+    """Sums and valid weights of a strip under several measures, (n_zones, 2 * n_measures), and the sum of all cells."""
     from gis.zonal.kernels import sum_strip, sum_strip_by_cell
 
     n = len(measures)
@@ -263,21 +290,19 @@ def weighted_sums(
     b = (bounds.low, bounds.high, bounds.nodata, bounds.floor)
     by_row = [i for i, m in enumerate(measures) if grid.is_geographic or m == "cells"]
     by_cell = [i for i in range(n) if i not in by_row]
-    if by_row:
-        rows = np.ones((len(by_row), row1 - row0))
-        for k, i in enumerate(by_row):
-            if measures[i] != "cells":
-                rows[k] = grid.cell_areas_km2(measures[i], row0, row1)
-        part = out if len(by_row) == n else np.zeros((n_zones, 2 * len(by_row)))
-        sum_strip(values, col0, *b, *shares, rows, part)
-        if part is not out:
-            out[:, by_row], out[:, [n + i for i in by_row]] = part[:, : len(by_row)], part[:, len(by_row) :]
+    rows = np.ones((len(by_row), row1 - row0))
+    for k, i in enumerate(by_row):
+        if measures[i] != "cells":
+            rows[k] = grid.cell_areas_km2(measures[i], row0, row1)
+    part = np.zeros((n_zones, 2 * len(by_row)))
+    total = float(sum_strip(values, col0, *b, *shares, rows, with_total, part))
+    out[:, by_row], out[:, [n + i for i in by_row]] = part[:, : len(by_row)], part[:, len(by_row) :]
     if by_cell:
         weights = np.stack([_cell_weights(grid, measures[i], row0, row1) for i in by_cell])
         part = np.zeros((n_zones, 2 * len(by_cell)))
         sum_strip_by_cell(values, col0, *b, *shares, weights, part)
         out[:, by_cell], out[:, [n + i for i in by_cell]] = part[:, : len(by_cell)], part[:, len(by_cell) :]
-    return out
+    return out, total
 
 
 class _WeightCache:
@@ -321,7 +346,7 @@ def combine(job: Job, results: Sequence[list[tuple[int, list[StripSums], float]]
     ----------
     results : results of ``job.tasks()``, in any order.
     """
-    from gis.zonal.kernels import N_PROFILE, merge_profiles
+    from gis.zonal.kernels import M2, MEAN, N_PROFILE, merge_profiles
 
     strips = sorted((item for result in results for item in result), key=lambda item: item[0])
     n = len(job.measures)
@@ -339,6 +364,8 @@ def combine(job: Job, results: Sequence[list[tuple[int, list[StripSums], float]]
         raster_sum = 0.0
         for _, _, total in strips:
             raster_sum += total
+        if profile is not None and not job.moments:
+            profile[:, MEAN : M2 + 1] = np.nan  # not computed is not 0
         out.append(ZoneSums(job.measures, sums[:, :n], sums[:, n:], profile, raster_sum if job.whole else np.nan))
     return out
 

@@ -103,7 +103,9 @@ def _masked(coverage: Coverage, mask: StripMask) -> NDArray[np.float64]:
         values = mask(strip).astype(np.float64)
         if values.any():
             shares = strip_arrays(coverage, row0, row1)
-            part = weighted_sums(coverage.grid, ("cells", "true"), row0, row1, values, 0, bounds, shares, len(coverage))
+            part, _ = weighted_sums(
+                coverage.grid, ("cells", "true"), row0, row1, values, 0, bounds, shares, len(coverage)
+            )
             out += part[:, :2]
     return out
 

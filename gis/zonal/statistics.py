@@ -1,156 +1,187 @@
-"""Zonal statistics as a tool for anyone: one raster, any polygons, a table.
+"""Zonal statistics as a tool for anyone: one raster or array, any polygons, a table.
 
-In: a raster file and zones (a GeoDataFrame or a file). Out: a DataFrame in the order and with the index of the zones.
+In: a raster file or an xarray DataArray, zones (a GeoDataFrame or a file), optionally a raster of weights. Out: a
+DataFrame in the order and with the index of the zones; for an array, a Dataset over zones and the array's further
+dimensions.
 """
 
 from __future__ import annotations
 
-import difflib
+import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gis.errors import NotBuilt, OptionInvalid
-from gis.grid import MEASURES, Measure
+from gis.errors import OptionInvalid
+from gis.grid import MEASURES, Grid, Measure, Zones
 from gis.raster_io import CellRules, RasterInfo, integer_fills, read_info
 from gis.zonal.coverage import Coverage, coverage_from_zones
+from gis.zonal.distribution import ENTRIES, CellSource, Distribution, Source, distribution
 from gis.zonal.engine import Job, ZoneSums, run_jobs
+from gis.zonal.names import (
+    QUANTILE,
+    STATISTICS,
+    WEIGHTED,
+    Family,
+    check_statistics,
+    definition_of,
+    family_of,
+    needs_weights,
+    quantile_of,
+)
+from gis.zonal.weighted import PieceSource, WeightedSums, Weights, match_weights, weighted_sums
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+    import xarray as xr
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
 
-STATISTICS: dict[str, str] = {
-    "count": "sum of f over valid cells [cells]",
-    "sum": "sum of f * w * v [unit of the raster, times km2 unless w is 1]",
-    "mean": "sum of f * w * v over sum of f * w [unit of the raster]",
-    "min": "smallest valid v with f > 0 [unit]",
-    "max": "largest valid v with f > 0 [unit]",
-    "variance": "sum of f * (v - m)^2 over sum of f, m the mean with w = 1 [unit squared]",
-    "stdev": "square root of variance [unit]",
-    "coefficient_of_variation": "stdev over the mean with w = 1 [1]",
-    "lit_fraction": "sum of f over valid cells with v > 0, over count [1]",
-    "valid_area_km2": "sum of f * area on the ellipsoid over valid cells [km2]",
-}
-"""Statistic to definition; v is the cell's value, f its share inside the zone, w its weight under the measure.
-
-Source: exactextract's operations, with population variance; ``sum`` and ``mean`` also under a measure.
-"""
-
-PLANNED = ("median", "quantile", "gini", "theil", "weighted_mean", "weighted_sum", "majority", "variety")
-"""Statistics that are designed and not built."""
+__all__ = ["QUANTILE", "STATISTICS", "WEIGHTED", "check_statistics", "plain_rules", "statistics_of", "zonal_stats"]
 
 _PROFILED = {"min", "max", "variance", "stdev", "coefficient_of_variation", "lit_fraction"}
 
 
-def check_statistics(stats: Sequence[str]) -> tuple[str, ...]:
-    """Return the statistics as a tuple, or name the nearest known one.
-
-    Raises
-    ------
-    OptionInvalid, NotBuilt
-    """
-    if isinstance(stats, str):
-        stats = tuple(s.strip() for s in stats.split(","))
-    for stat in stats:
-        if stat in STATISTICS:
-            continue
-        if stat.split("(")[0].rstrip("0123456789_") in PLANNED:
-            raise NotBuilt(f"the statistic {stat!r} is not built yet", mend=f"one of {', '.join(STATISTICS)}")
-        near = difflib.get_close_matches(stat, STATISTICS, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise OptionInvalid(f"no statistic {stat!r}", mend=f"{hint}known: {', '.join(STATISTICS)}")
-    if len(set(stats)) != len(stats):
-        raise OptionInvalid("a statistic is asked for twice", mend="name each once")
-    return tuple(stats)
-
-
 def plain_rules(info: RasterInfo, nodata: float | None = None) -> CellRules:
     """Rules for a raster of no known product: declared and given nodata and the dtype's fills; negatives are data."""
-    values = [v for v in (info.nodata, nodata) if v is not None and not np.isnan(v)]
-    return CellRules(nodata=tuple(dict.fromkeys([*values, *integer_fills(info.dtype)])), negatives="keep")
+    return rules_of_nodata((info.nodata, nodata), info.dtype)
+
+
+def rules_of_nodata(nodata: Sequence[float | None], dtype: Any) -> CellRules:
+    """Rules for cells of a dtype with some nodata values; NaN among them goes without saying."""
+    values = [float(v) for v in nodata if v is not None and not np.isnan(v)]
+    return CellRules(nodata=tuple(dict.fromkeys([*values, *integer_fills(dtype)])), negatives="keep")
 
 
 def zonal_stats(
-    raster: str | Path | RasterInfo,
+    raster: str | Path | RasterInfo | xr.DataArray,
     zones: Any,
-    stats: Sequence[str] = ("sum", "mean"),
+    stats: str | Sequence[str] = ("sum", "mean"),
     *,
     measure: Measure = "cells",
+    weights: str | Path | RasterInfo | None = None,
     band: int = 1,
     nodata: float | None = None,
     raster_crs: Any = None,
     layer: str | None = None,
     zones_crs: Any = None,
+    weights_crs: Any = None,
     threads: int | None = None,
-) -> pd.DataFrame:
-    """Exact zonal statistics of one raster band.
+) -> pd.DataFrame | xr.Dataset:
+    """Exact zonal statistics of one raster band, or of every slice of an array.
 
     Parameters
     ----------
-    raster : path or `RasterInfo`
-        Any GDAL raster with a CRS; read in strips, never held whole.
+    raster : path, `RasterInfo` or xarray DataArray
+        A file: any GDAL raster with a CRS; read in strips, never held whole. An array: NumPy- or Dask-backed, with
+        regular x and y coordinates in either direction, a CRS (``.rio.crs``, a grid mapping, or attributes), and any
+        further dimensions; see `gis.zonal.arrays`. A Dask-backed one stays lazy.
     zones : GeoDataFrame, GeoSeries or path
         Polygons in any CRS; they are carried into the raster's CRS after densification.
-    stats : names from `STATISTICS`, or one comma-separated text.
+    stats : names from `STATISTICS` and `WEIGHTED`, ``quantile(q)``, ``weighted_quantile(q)``, or one text with commas.
     measure : what a cell weighs in ``sum`` and ``mean``
         ``cells`` 1, ``true`` its area on the ellipsoid, ``lambert`` its area in the ESRI:102027 plane [km2].
+    weights : path or `RasterInfo`, optional
+        A raster of counts (persons per cell) on the same or any other grid and CRS, for the statistics in `WEIGHTED`;
+        `gis.zonal.weighted` says how cells are matched.
     band : counted from 1.
     nodata : a further value that means no data.
-    raster_crs, zones_crs : CRS of an input that carries none.
+    raster_crs, zones_crs, weights_crs : CRS of an input that carries none.
     layer : layer of the zones' file.
-    threads : default: one per core.
+    threads : default: one per core. Changes no bit.
 
     Returns
     -------
     DataFrame
         One row per zone in the order and with the index of ``zones`` (for a file: 0, 1, ...), a float64 column per
-        statistic. Without a valid cell: count and valid_area_km2 0, everything else NaN.
+        statistic. Without a valid cell: count, variety, valid_area_km2 and weights 0, everything else NaN.
+    Dataset
+        For an array: a variable per statistic, of dimensions ``zone`` and those of the array beside x and y.
 
     Raises
     ------
     GisError
-        Unreadable inputs, missing CRS, invalid polygons, unknown statistics.
+        Unreadable inputs, missing CRS, invalid polygons, unknown statistics, arrays without coordinates.
 
     Examples
     --------
     >>> import gis
-    >>> gis.zonal_stats("lights_2019.tif", "cities.gpkg", ("sum", "mean", "max"))  # doctest: +SKIP
+    >>> gis.zonal_stats("lights_2019.tif", "cities.gpkg", "sum,median,quantile(0.9),gini")  # doctest: +SKIP
+    >>> gis.zonal_stats("lights_2019.tif", "cities.gpkg", "weighted_mean", weights="people.tif")  # doctest: +SKIP
     """
     import pandas as pd
 
     from gis.boundaries import read_zones
+    from gis.graph import run_tasks
 
     names = check_statistics(stats)
     if measure not in MEASURES:
         raise OptionInvalid(f"no measure {measure!r}", mend=f"one of {', '.join(MEASURES)}")
-    _refuse_arrays(raster)
-    info = raster if isinstance(raster, RasterInfo) else read_info(raster, band=band, crs=raster_crs)
+    check_weights(names, weights)
     if hasattr(zones, "to_frame") and hasattr(zones, "geometry"):  # a GeoSeries
         zones = zones.to_frame("geometry")
-    value = read_zones(zones, layer=layer, crs=zones_crs)
-    index = zones.index if hasattr(zones, "index") and hasattr(zones, "geometry") else pd.RangeIndex(len(value))
-    from gis.graph import run_tasks
 
     def run(function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
         return run_tasks(function, tasks, threads=threads)
 
+    if not isinstance(raster, RasterInfo) and (hasattr(raster, "dims") or hasattr(raster, "__array__")):
+        from gis.zonal.arrays import array_raster, statistics_of_array
+
+        array = array_raster(raster, crs=raster_crs, nodata=nodata)
+        value, index = read_zones(zones, layer=layer, crs=zones_crs), _index(zones)
+        return statistics_of_array(array, value, names, measure=measure, weights=weights, index=index, run=run)
+    info = raster if isinstance(raster, RasterInfo) else read_info(raster, band=band, crs=raster_crs)
+    value, index = read_zones(zones, layer=layer, crs=zones_crs), _index(zones)
+    laid = lay_weights(weights, value, info.grid, names, crs=weights_crs, run=run)
     coverage = coverage_from_zones(info.grid, value, run=run)
-    columns = statistics_of(info, coverage, names, measure=measure, rules=plain_rules(info, nodata), run=run)
-    return pd.DataFrame(columns, index=index)
+    rules = plain_rules(info, nodata)
+    columns = statistics_of(info, coverage, names, measure=measure, rules=rules, weights=laid, run=run)
+    return pd.DataFrame(columns, index=pd.RangeIndex(len(value)) if index is None else index)
 
 
-def _refuse_arrays(raster: Any) -> None:
-    if hasattr(raster, "dims") or isinstance(raster, np.ndarray):
-        raise NotBuilt(
-            "arrays as raster input are not built yet",
-            mend="write a GeoTIFF (rioxarray: .rio.to_raster) and give its path",
+def _index(zones: Any) -> pd.Index | None:
+    """The index of a GeoDataFrame; None for a file, whose zones are numbered from 0."""
+    return zones.index if hasattr(zones, "index") and hasattr(zones, "geometry") else None
+
+
+def check_weights(stats: Sequence[str], weights: Any) -> None:
+    """Refuse statistics that need weights where none are given; warn of weights that nothing needs.
+
+    Raises
+    ------
+    OptionInvalid
+    """
+    wanting = [s for s in stats if needs_weights(s)]
+    if wanting and weights is None:
+        raise OptionInvalid(
+            f"{wanting[0]} needs a raster of weights", mend="give one: weights=..., on the command line --weights FILE"
         )
+    if weights is not None and not wanting:
+        warnings.warn(
+            f"none of {', '.join(stats)} uses the weights; these do: {', '.join(WEIGHTED)}, weighted_quantile(q)",
+            stacklevel=3,
+        )
+
+
+def lay_weights(
+    weights: str | Path | RasterInfo | None,
+    zones: Zones,
+    values: Grid,
+    stats: Sequence[str],
+    *,
+    crs: Any = None,
+    run: Callable[..., list[Any]] | None = None,
+) -> Weights | None:
+    """Read a raster of weights and lay the zones over it, if a statistic needs it."""
+    if weights is None or not any(needs_weights(s) for s in stats):
+        return None
+    info = weights if isinstance(weights, RasterInfo) else read_info(weights, crs=crs, config_key="weights_crs")
+    return match_weights(info, plain_rules(info), zones, values, run=run)
 
 
 def statistics_of(
@@ -160,18 +191,96 @@ def statistics_of(
     *,
     measure: Measure,
     rules: CellRules,
+    weights: Weights | None = None,
+    entries: int = ENTRIES,
     run: Callable[..., list[Any]] | None = None,
 ) -> dict[str, Floats]:
-    """Columns of statistics for one raster over a coverage of its grid."""
-    measures: tuple[Measure, ...] = ("cells",) if measure == "cells" else ("cells", measure)
-    if "valid_area_km2" in stats and "true" not in measures:
-        measures = (*measures, "true")
-    job = Job(info, rules, (coverage,), measures, profile=bool(_PROFILED & set(stats)))
-    sums = run_jobs([job], run=run)[0][0]
-    return {stat: _statistic(stat, sums, measure) for stat in stats}
+    """Columns of statistics for one raster over a coverage of its grid.
+
+    Parameters
+    ----------
+    stats : checked names, see `gis.zonal.names`.
+    weights : for the statistics that need them, made by `match_weights` for ``info.grid``.
+    entries : memory for ordered statistics, see `gis.zonal.distribution.distribution`; changes no bit.
+    run : callable, optional
+        ``run(function, tasks) -> list`` in the order of the tasks.
+    """
+    plan = Plan(tuple(stats), measure)
+    found = Found()
+    if plan.of("sums"):
+        job = Job(info, rules, (coverage,), plan.measures, profile=plan.has_profile)
+        found.sums = run_jobs([job], run=run)[0][0]
+    sources: dict[Family, Source] = {"ordered": CellSource(info, rules, coverage)}
+    if weights is not None:
+        pieces = PieceSource(info, rules, weights)
+        area = "lambert" if measure == "lambert" else "true"
+        sources |= {"weighted_ordered": pieces, "per_head": PieceSource(info, rules, weights, "per_head", area)}
+        if plan.of("weighted"):
+            found.weighted = weighted_sums(pieces, run=run)
+    for family, source in sources.items():
+        if plan.of(family):
+            found.ordered[family] = distribution(source, plan.quantiles(family), entries=entries, run=run)
+    return {stat: found.column(stat, measure) for stat in stats}
 
 
-def _statistic(stat: str, sums: ZoneSums, measure: Measure) -> Floats:
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What has to be computed for some statistics."""
+
+    stats: tuple[str, ...]
+    """Checked names."""
+    measure: Measure
+    """What a cell weighs in ``sum`` and ``mean``."""
+
+    def of(self, family: Family) -> list[str]:
+        """The statistics of one family."""
+        return [s for s in self.stats if family_of(s) == family]
+
+    def quantiles(self, family: Family) -> tuple[float, ...]:
+        """The quantiles that the statistics of a family need, each once."""
+        return tuple(dict.fromkeys(q for s in self.of(family) if (q := quantile_of(s)) is not None))
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """Measures of the sums."""
+        area: tuple[Measure, ...] = ("true",) if "valid_area_km2" in self.stats else ()
+        return tuple(dict.fromkeys(("cells", self.measure, *area)))
+
+    @property
+    def has_profile(self) -> bool:
+        """Whether extremes or moments are needed."""
+        return bool(_PROFILED & set(self.stats))
+
+
+@dataclass(slots=True)
+class Found:
+    """What was computed, before it becomes columns."""
+
+    sums: ZoneSums | None = None
+    """For the family ``sums``."""
+    weighted: WeightedSums | None = None
+    """For the family ``weighted``."""
+    ordered: dict[Family, Distribution] = field(default_factory=dict)
+    """For the others."""
+
+    def column(self, stat: str, measure: Measure) -> Floats:
+        """(n_zones,): one statistic."""
+        family = family_of(stat)
+        if family == "sums":
+            assert self.sums is not None  # asked for by the plan
+            return _of_sums(stat, self.sums, measure)
+        if family == "weighted":
+            assert self.weighted is not None
+            return _of_weighted(stat, self.weighted)
+        found = self.ordered[family]
+        q = quantile_of(stat)
+        if q is not None:
+            return found.quantiles[q]
+        column: Floats = getattr(found, stat.removeprefix("weighted_").removesuffix("_per_head"))
+        return column
+
+
+def _of_sums(stat: str, sums: ZoneSums, measure: Measure) -> Floats:
     from gis.zonal.kernels import COUNT, LIT_CELLS, M2, MAX, MEAN, MIN
 
     count = sums.valid_of("cells")
@@ -186,7 +295,7 @@ def _statistic(stat: str, sums: ZoneSums, measure: Measure) -> Floats:
         if stat == "mean":
             return np.where(some, sums.sum_of(measure) / sums.valid_of(measure), np.nan)
         profile = sums.profile
-        assert profile is not None  # asked for by statistics_of
+        assert profile is not None  # asked for by the plan
         column = {"min": MIN, "max": MAX}.get(stat)
         if column is not None:
             return np.where(some, profile[:, column], np.nan)
@@ -198,3 +307,19 @@ def _statistic(stat: str, sums: ZoneSums, measure: Measure) -> Floats:
             "lit_fraction": profile[:, LIT_CELLS] / profile[:, COUNT],
         }[stat]
         return np.where(some, values, np.nan)
+
+
+def _of_weighted(stat: str, sums: WeightedSums) -> Floats:
+    if stat == "weight_sum":
+        return sums.weight
+    if stat == "weight_on_data":
+        return sums.weight_on_data
+    some = sums.weight_on_data > 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = {
+            "weighted_sum": sums.total,
+            "weighted_mean": sums.total / sums.weight_on_data,
+            "weighted_variance": sums.variance,
+            "weighted_stdev": np.sqrt(sums.variance),
+        }[stat]
+    return np.where(some, values, np.nan)

@@ -164,7 +164,7 @@ class Store:
         return [self._finish(plan, made.get(i)) for i, plan in enumerate(plans)]
 
     def _plan(self, job: Job, layers: Sequence[Zones], raster: str) -> _Plan:
-        settings = f"{job.rules}|{job.measures}|{job.profile}|{job.info.band}|{job.info.grid.fingerprint}"
+        settings = f"{job.rules}|{job.measures}|{job.profile}|{job.moments}|{job.info.band}|{job.info.grid.fingerprint}"
         path = self.root / "sums" / f"{_key('sums', raster, settings)}.npz"
         known = _read_sums(path)
         prints = [list(zones.fingerprints) for zones in layers]

@@ -244,7 +244,8 @@ def recent(record: Record) -> bool:
 def prefectures(records: list[Record]) -> list[list[Any]]:
     wanted = [
         r for r in records
-        if recent(r) and unit_of(r.code) == r.code and (not is_province(r.code) or r.code[:2] in MUNICIPALITIES | UNDIVIDED)
+        if recent(r) and unit_of(r.code) == r.code
+        and (not is_province(r.code) or r.code[:2] in MUNICIPALITIES | UNDIVIDED)
     ]  # fmt: skip
     return sorted([r.code, r.name, *interval(r), kind_of(r)] for r in wanted)
 
