@@ -24,7 +24,7 @@ from gis.estimate.results import set_text
 
 PAPER = KnownPanel(n_rows=ROWS_OF_THE_PAPER)
 """The paper's size: 296 cities, 19 years, 773,145 of 829,540 rows with all controls."""
-LADDER = (1.0, 0.5, 0.2, 0.1, 0.05, 0.0)
+LADDER = (3.0, 1.0, 0.3, 0.1, 0.03, 0.0)
 """Factors on the instruments' coefficients in the net flow."""
 DESIGNS = {
     "independent": KnownPanel(n_years=6, dyadic=0.0),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gis import __version__
+from gis import __version__, cli_boundaries
 from gis.errors import GisError
 
 if TYPE_CHECKING:
@@ -169,10 +169,14 @@ def zonal(
     measure: Annotated[
         str, typer.Option(help="What a cell weighs in sum and mean: cells, true or lambert [km2].")
     ] = "cells",
+    weights: Annotated[
+        Path | None, typer.Option("--weights", "-w", help="Raster of counts, on any grid, for weighted statistics.")
+    ] = None,
     band: Annotated[int, typer.Option(min=1, help="Band of the rasters.")] = 1,
     nodata: Annotated[float | None, typer.Option(help="A further value that means no data.")] = None,
     raster_crs: Annotated[str | None, typer.Option(help="CRS of rasters that carry none.")] = None,
     zones_crs: Annotated[str | None, typer.Option(help="CRS of zones that carry none.")] = None,
+    weights_crs: Annotated[str | None, typer.Option(help="CRS of weights that carry none.")] = None,
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
@@ -180,14 +184,17 @@ def zonal(
 
     One row per raster and zone. Cells count by the share of them inside the zone; a zone without a valid cell is NaN,
     never 0. Statistics: count, sum, mean, min, max, variance, stdev, coefficient_of_variation, lit_fraction,
-    valid_area_km2.
+    valid_area_km2, median, quantile(q), majority, minority, variety, gini, theil. With --weights: weighted_sum,
+    weighted_mean, weighted_variance, weighted_stdev, weight_sum, weight_on_data, weighted_median,
+    weighted_quantile(q), weighted_gini, weighted_theil, and median_per_head, gini_per_head, theil_per_head.
     """
     from gis.pipeline.zonal import zonal_table
 
     with _progress(quiet) as report:
         rows = zonal_table(
-            rasters, zones, out, stats=stat, layer=layer, code=code, measure=measure, band=band, nodata=nodata,
-            raster_crs=raster_crs, zones_crs=zones_crs, threads=threads, report=report,
+            rasters, zones, out, stats=stat, layer=layer, code=code, measure=measure, weights=weights, band=band,
+            nodata=nodata, raster_crs=raster_crs, zones_crs=zones_crs, weights_crs=weights_crs, threads=threads,
+            report=report,
         )  # fmt: skip
     typer.echo(f"wrote {rows} rows to {out}")
 
@@ -255,6 +262,93 @@ def estimate(
 
 
 @app.command()
+def rebal(
+    folder: Folder = Path(),
+    vintage: Annotated[
+        str | None, typer.Option("--vintage", help="Date of one of [[boundaries.vintages]], or a file of cities.")
+    ] = None,
+    layer: Annotated[str | None, typer.Option(help="Layer inside that file.")] = None,
+    date: Annotated[str | None, typer.Option(help="Day the boundaries of that file stood.")] = None,
+    threads: Threads = None,
+    quiet: Quiet = False,
+) -> None:
+    """Make Bal anew for another boundary vintage and report what moved, row by row and by name.
+
+    Results go to out/rebal/<vintage>/, beside difference.txt, rebal_level.parquet, rebal_pair.parquet and
+    boundary_diff.gpkg; workspace.toml and the results in out/ stay as they are.
+    """
+    from gis.pipeline.rebal import rebal as rebal_workspace
+
+    with _progress(quiet) as report:
+        done = rebal_workspace(folder, vintage, layer=layer, date=date, threads=threads, report=report)
+    typer.echo(done.text)
+    typer.echo(done.result.reuse)
+    for path in done.paths.values():
+        typer.echo(f"wrote {path}")
+
+
+@app.command()
+def reproject(
+    rasters: Annotated[list[Path], typer.Argument(help="One or several rasters GDAL can read.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")],
+    to: Annotated[str, typer.Option(help="CRS of the target.")] = "ESRI:102027",
+    cell: Annotated[float | None, typer.Option(help="Side of a cell, in its unit; default: 1000 m.")] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="count or intensity; default: what the product is known for.")
+    ] = None,
+    resampling: Annotated[
+        str | None,
+        typer.Option(help="conserve (default of counts), nearest (of intensities), bilinear or average."),
+    ] = None,
+    like: Annotated[Path | None, typer.Option(help="Take this raster's grid in place of --to and --cell.")] = None,
+    i_know: Annotated[bool, typer.Option("--i-know", help="Sample a count all the same, and lose people.")] = False,
+    band: Annotated[int, typer.Option(min=1, help="Band of the rasters.")] = 1,
+    nodata: Annotated[float | None, typer.Option(help="A further value that means no data.")] = None,
+    raster_crs: Annotated[str | None, typer.Option(help="CRS of rasters that carry none.")] = None,
+    loss_max: Annotated[float | None, typer.Option(min=0, help="Share of a total that may go missing.")] = None,
+    threads: Threads = None,
+    quiet: Quiet = False,
+) -> None:
+    """Bring rasters to one projected grid, through exact coordinates, and account for what was kept.
+
+    Counts are divided over target cells by overlap, so that nobody is lost; lights are sampled or averaged. Writes
+    cloud-optimised GeoTIFFs on one shared grid, and ledger.parquet.
+    """
+    from gis.pipeline.reproject import reproject_files
+
+    with _progress(quiet) as report:
+        done = reproject_files(
+            rasters, out, to=to, cell=cell, kind=kind, resampling=resampling, like=like, i_know=i_know, band=band,
+            nodata=nodata, raster_crs=raster_crs, loss_max=loss_max, threads=threads, report=report,
+        )  # fmt: skip
+    for note in done.notes:
+        typer.echo(f"note: {note}", err=True)
+    for path in done.paths:
+        typer.echo(f"wrote {path}")
+
+
+@app.command()
+def sensitivity(
+    folder: Folder = Path(),
+    preset: Annotated[
+        list[str] | None, typer.Option(help="Presets to compare with exact sums; default: all. May be repeated.")
+    ] = None,
+    threads: Threads = None,
+    quiet: Quiet = False,
+) -> None:
+    """Compare levels and Bal under every measure and preset; write out/sensitivity*.parquet.
+
+    Rank correlations, the share of pair-years whose order turns round, and the ten cities that move most.
+    """
+    from gis.pipeline.sensitivity import PRESETS, print_sensitivity
+    from gis.pipeline.sensitivity import sensitivity as compare
+
+    with _progress(quiet) as report:
+        found = compare(folder, presets=preset or PRESETS, threads=threads, report=report)
+    print_sensitivity(_console(), found)
+
+
+@app.command()
 def export(
     folder: Folder = Path(),
     to: Annotated[str, typer.Option("--to", "-t", help="gpkg, geoparquet, parquet or csv.")] = "gpkg",
@@ -275,6 +369,7 @@ def export(
 
 cache_app = typer.Typer(help="What runs keep to be quick: look at it, or clear some of it.", no_args_is_help=True)
 app.add_typer(cache_app, name="cache")
+app.add_typer(cli_boundaries.app, name="boundaries")
 
 
 @cache_app.command("ls")

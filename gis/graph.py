@@ -6,6 +6,7 @@ worker processes or machines.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -157,3 +158,64 @@ def run_on_cluster(
             if progress:
                 progress(done, len(tasks))
     return list(client.gather(futures))
+
+
+# --- arrays -----------------------------------------------------------------------------------------------------------
+
+
+def place_rows(
+    array: Any,
+    first: Callable[[Any, int, Any], Any],
+    last: Callable[[list[Any], tuple[int, ...], Any], Any],
+    shared: Any,
+    *,
+    head: tuple[int, ...],
+    wanted: Sequence[tuple[int, int]],
+    unit: int,
+    limit: int,
+) -> Any:
+    """Lay one function over the blocks of rows of a Dask array and another over what these give; compute nothing.
+
+    Parameters
+    ----------
+    array : dask.array of shape (*extra, ny, nx)
+        Rechunked to whole rows and whole units of rows; chunks of the other dimensions are kept.
+    first : called as ``first(block, row0, shared)`` with a block (*extra of the chunk, rows, nx).
+    last : called as ``last(results, extra, shared)`` with the results of one chunk of the other dimensions in the
+        order of rows; returns (*head, *extra) float64.
+    shared : one value that every call gets; a single key of the graph, however many tasks there are.
+    wanted : half-open ranges of rows that matter; blocks without any of them are never computed.
+    unit : rows that a block never splits.
+    limit : bytes of a block above which the other dimensions are taken one by one.
+
+    Returns
+    -------
+    dask.array of shape (*head, *extra), float64
+    """
+    import dask.array as da
+    from dask.delayed import delayed
+
+    largest = max(array.chunks[-2], default=unit)
+    rows = max(largest // unit, 1) * unit
+    each = int(math.prod(max(c) for c in array.chunks[:-2]))
+    if each * rows * array.shape[-1] * array.dtype.itemsize > limit:
+        rows = unit
+        if each * rows * array.shape[-1] * array.dtype.itemsize > limit:
+            array = array.rechunk(dict.fromkeys(range(array.ndim - 2), 1))
+    array = array.rechunk({array.ndim - 2: rows, array.ndim - 1: -1})
+    blocks = array.to_delayed()
+    common = delayed(shared, pure=False, traverse=False)
+    begin, end = delayed(first, pure=False), delayed(last, pure=False)
+    starts = [k * rows for k in range(blocks.shape[-2])]
+    needed = [k for k, a in enumerate(starts) if any(r0 < a + rows and r1 > a for r0, r1 in wanted)]
+
+    def build(place: tuple[int, ...]) -> Any:
+        """Nested lists over the blocks of the other dimensions, as `dask.array.block` takes them."""
+        if len(place) < array.ndim - 2:
+            return [build((*place, k)) for k in range(blocks.shape[len(place)])]
+        parts = [begin(blocks[(*place, k, 0)], starts[k], common) for k in needed]
+        extra = tuple(array.chunks[axis][k] for axis, k in enumerate(place))
+        return da.from_delayed(end(parts, extra, common), (*head, *extra), dtype=float)
+
+    nested = build(())
+    return da.block(nested) if isinstance(nested, list) else nested

@@ -71,7 +71,8 @@ def example(real_data: Path, name: str) -> Path:
 def polynomial_left_out(points: ControlPoints, xy: np.ndarray, order: int) -> np.ndarray:
     """(n, 2) where a polynomial fitted to the others by normal equations puts each point."""
     u, v = (points.px - 3000) / 3000, (points.py - 2500) / 3000
-    design = np.array([[a**i * b**j for i in range(order + 1) for j in range(order + 1 - i)] for a, b in zip(u, v)])
+    pairs = [(i, j) for i in range(order + 1) for j in range(order + 1 - i)]
+    design = np.array([[a**i * b**j for i, j in pairs] for a, b in zip(u, v, strict=True)])
     out = np.empty_like(xy)
     for k in range(len(xy)):
         rest = [i for i in range(len(xy)) if i != k]

@@ -11,8 +11,8 @@ from estimate_cases import panel
 
 pytest.importorskip("pyfixest", reason="the extra estimate is not installed")
 
-from gis.errors import OptionInvalid, TableInvalid  # noqa: E402
-from gis.estimate import (  # noqa: E402
+from gis.errors import OptionInvalid, TableInvalid
+from gis.estimate import (
     Model,
     estimate,
     instrument_spread,
@@ -22,7 +22,7 @@ from gis.estimate import (  # noqa: E402
     specification_curve,
     year_coefficients,
 )
-from gis.tables import ESTIMATE_CURVE, check  # noqa: E402
+from gis.tables import ESTIMATE_CURVE, check
 
 NET = "ln_dkf_net"
 OLS = Model("ols", "bal", (NET, "ts"))

@@ -12,7 +12,7 @@ from estimate_cases import panel
 
 pytest.importorskip("pyfixest", reason="the extra estimate is not installed")
 
-from gis.estimate import (  # noqa: E402
+from gis.estimate import (
     estimate_all,
     frames_from_estimates,
     named_models,
@@ -20,9 +20,9 @@ from gis.estimate import (  # noqa: E402
     table_latex,
     table_markdown,
 )
-from gis.estimate.results import set_text  # noqa: E402
-from gis.estimate.tables import grid, latex_text, number  # noqa: E402
-from gis.tables import TABLES, read_table, write_table  # noqa: E402
+from gis.estimate.results import set_text
+from gis.estimate.tables import grid, latex_text, number
+from gis.tables import TABLES, read_table, write_table
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_journal_rows_are_there(estimates):
     assert foot["Anderson-Rubin 95 % set"][7] == ""  # of one coefficient only
     assert "Controls" not in foot
     short = grid(estimates, show_controls=False)
-    assert dict((r[0], r[1:]) for r in short.foot)["Controls"][:4] == ("No", "No", "Yes", "Yes")
+    assert {r[0]: r[1:] for r in short.foot}["Controls"][:4] == ("No", "No", "Yes", "Yes")
     assert "TS" not in [r[0] for r in short.body]
 
 

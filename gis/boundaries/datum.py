@@ -267,7 +267,8 @@ def datum_verdict(lon: Any, lat: Any, area_km2: Any) -> DatumVerdict:
     unit, point = match_reference(lon, lat, area_km2)
     n = len(unit)
     if n < MIN_MATCHED:
-        return DatumVerdict("unclear", n, *[float("nan")] * 4, {})
+        nan = float("nan")
+        return DatumVerdict("unclear", n, nan, nan, nan, nan, {})
     lon, lat = _pair(lon, lat)
     at = np.array([(p.lon, p.lat) for p in reference_points()])[point]
     shift = _metres(lon[unit] - at[:, 0], lat[unit] - at[:, 1], at[:, 1])
@@ -282,7 +283,7 @@ def datum_verdict(lon: Any, lat: Any, area_km2: Any) -> DatumVerdict:
     slope, error = _slope(shift, predicted["bd09" if best == "bd09" else "gcj02"], left[DATUMS.index(best)])
     sure = agreement >= MIN_AGREEMENT and abs(slope - (best != "wgs84")) <= MAX_SLOPE_ERROR
     sure = sure and error <= MAX_STANDARD_ERROR
-    residual = dict(zip(DATUMS, map(float, median), strict=True))
+    residual = {str(datum): float(m) for datum, m in zip(DATUMS, median, strict=True)}
     return DatumVerdict(best if sure else "unclear", n, agreement, slope, error, residual["wgs84"], residual)
 
 

@@ -7,12 +7,12 @@ needs. Nothing is written; no layer that can be opened is refused (`gis.boundari
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from gis.boundaries.codes import PROVINCES, code_text, is_code, is_municipality, level_of, normalise_code
-from gis.boundaries.columns import LayerLevel, find_columns
+from gis.boundaries.columns import find_columns
 from gis.boundaries.doctor_codes import examine_codes, examine_roster, examine_vintage
 from gis.boundaries.doctor_shapes import examine_areas, examine_datum, examine_fabric, mended_rings, polygons_of
 from gis.boundaries.findings import Findings, LayerReport, in_order
@@ -32,7 +32,7 @@ LISTED = 1000
 """Rows of overlaps and of gaps that a report keeps at most."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Examination:
     """A layer, its report, and its parts as the doctor sees them."""
 
@@ -83,17 +83,25 @@ def examine_file(
     path = Path(path)
     names = (layer,) if layer is not None else layer_names(path)
     columns = Columns(code=code, name=name)
-    return tuple(_examine(open_layer(path, one, encoding), columns, vintage, crs) for one in names)
+    intakes = [open_layer(path, one, encoding) for one in names]
+    exams = [_examine(intake, columns, vintage, crs) for intake in intakes]
+    guesses = {called(exam.intake.crs): exam.intake.crs for exam in exams if exam.report.crs_origin == "guessed"}
+    if len(guesses) == 1:  # layers of one file share a CRS; lines, or units without codes, cannot tell theirs
+        (sibling,) = guesses.values()
+        for k, exam in enumerate(exams):
+            if exam.intake.crs is None:
+                exams[k] = _examine(intakes[k], columns, vintage, crs, sibling)
+    return tuple(exams)
 
 
-def _examine(intake: Intake, wanted: Columns, vintage: int | None, crs: Any) -> Examination:
+def _examine(intake: Intake, wanted: Columns, vintage: int | None, crs: Any, sibling: CRS | None = None) -> Examination:
     said = Findings()
     table = intake.raw.table
     code_column, name_column, level = _columns(table, wanted, said)
     texts = [code_text(v) for v in table[code_column]] if code_column else [""] * len(table.index)
     codes = tuple(normalise_code(text) if is_code(text) else "" for text in texts)
     labels = tuple(code or f"row {k + 1}" for k, code in enumerate(codes))
-    intake = settle(intake, codes, crs)
+    intake = settle(intake, codes, crs, sibling)
     said.items[:0] = intake.findings
     polygons = polygons_of(intake, labels, said)
     valid, repairs, costly, n_valid = mended_rings(polygons, labels, intake.crs, said)
@@ -149,14 +157,14 @@ def _of_codes(
     }
 
 
-# --- columns -----------------------------------------------------------------------------------------------------------
+# --- columns ----------------------------------------------------------------------------------------------------------
 
 
 def _columns(table: pd.DataFrame, wanted: Columns, said: Findings) -> tuple[str | None, str | None, str]:
     """Code column, name column and level of a layer; a layer without codes is examined all the same."""
     for level in ("district", "city"):
         try:
-            found = find_columns(table, wanted, cast(LayerLevel, level), key="boundaries.layer")
+            found = find_columns(table, wanted, level, key="boundaries.layer")
         except BoundaryInvalid as error:
             if wanted.code is not None or wanted.name is not None:
                 raise

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, cast
 
 from gis.boundaries.codes import PROVINCES
-from gis.boundaries.findings import Findings
+from gis.boundaries.findings import Findings, Severity
 from gis.boundaries.reference import Level
 from gis.boundaries.roster import RosterReport, roster_report
 from gis.boundaries.units import some
@@ -99,8 +99,8 @@ def examine_vintage(
     if years:
         next_ones = [s for s in scores if s.year not in years][:RUNNERS_UP]
         what = (
-            f"codes and names fit year-end {span(years)} best: {best.n_differences} codes and {best.n_names} names differ "
-            f"(next {', '.join(f'{s.year}: {s.n_differences}+{s.n_names}' for s in next_ones)})"
+            f"codes and names fit year-end {span(years)} best: {best.n_differences} codes and {best.n_names} names "
+            f"differ (next {', '.join(f'{s.year}: {s.n_differences}+{s.n_names}' for s in next_ones)})"
         )
         said.add("vintage", "info", what, "", [*best.unknown, *best.missing])
     else:
@@ -171,6 +171,6 @@ def examine_roster(codes: Sequence[str], level: str, said: Findings) -> RosterRe
     if found.missing:
         others = dict(found.as_other)
         what += f"; missing: {some([f'{c} (here as {others[c]})' if c in others else c for c in found.missing], 8)}"
-    severity = "warning" if len(found.missing) > len(found.as_other) else "info"
+    severity: Severity = "warning" if len(found.missing) > len(found.as_other) else "info"
     said.add("roster", severity, what, "a panel of the 296 needs them" if found.missing else "", found.missing)
     return found

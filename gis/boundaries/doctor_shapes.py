@@ -54,12 +54,12 @@ def polygons_of(intake: Intake, labels: Sequence[str], said: Findings) -> NDArra
     kinds = shapely.get_type_id(array)
     wrong = np.isin(kinds, (0, 1, 2, 4, 5)) & ~shapely.is_empty(array)  # points, lines, rings and several of them
     if wrong.any():
-        units = [labels[k] for k in np.flatnonzero(wrong)]
+        units = [labels[k] for k in np.flatnonzero(wrong).tolist()]
         kind = array[int(wrong.argmax())].geom_type
         what = f"{len(units)} of {len(array)} rows are not polygons ({kind}): {some(units)}"
         said.add("geometry", "error", what, "give polygons; closed border lines become polygons in QGIS", units)
         array[wrong] = None
-    for k in np.flatnonzero(kinds == 7):  # collections
+    for k in np.flatnonzero(kinds == 7).tolist():  # collections
         try:
             array[[k]], _ = polygons_only(array[[k]], [labels[k]])
         except BoundaryInvalid as error:
@@ -84,7 +84,7 @@ def mended_rings(
     import shapely
 
     valid = np.array(polygons, dtype=object, copy=True)
-    bad = np.flatnonzero(~shapely.is_valid(polygons))
+    bad = np.flatnonzero(~shapely.is_valid(polygons)).tolist()
     n_valid = len(polygons) - len(bad)
     if crs is None:
         valid[bad] = shapely.Polygon()
@@ -130,20 +130,18 @@ def _say_repairs(done: list[Repair], costly: list[Repair], n: int, n_valid: int,
         )
         said.add("geometry", "warning", what, "a run mends them; --fix writes them mended", [r.code for r in done])
     if costly:
-        worst_first = sorted(costly, key=lambda r: -r.change_share)
-        listed = some(
-            [
-                f"{r.code} {r.area_before_km2:.2f} to {r.area_after_km2:.2f} km2 ({r.change_share:.1%})"
-                for r in worst_first
-            ]
-        )
-        what = f"mending {len(costly)} polygons would change their area by more than {MAX_AREA_CHANGE:.1%}: {listed}"
+        rows = sorted(costly, key=lambda r: -r.change_share)
+        changes = [
+            f"{r.code} {r.area_before_km2:.2f} to {r.area_after_km2:.2f} km2 ({r.change_share:.1%})" for r in rows
+        ]
+        limit = f"{MAX_AREA_CHANGE:.1%}"
+        what = f"mending {len(costly)} polygons would change their area by more than {limit}: {some(changes)}"
         said.add("geometry", "error", what, "redraw these rings, or leave the units out", [r.code for r in costly])
 
 
 def examine_areas(area: NDArray[np.float64], labels: Sequence[str], said: Findings) -> None:
     """Name the rows without area; NaN is not known and not named."""
-    empty = [labels[k] for k in np.flatnonzero(area <= 0)]
+    empty = [labels[k] for k in np.flatnonzero(area <= 0).tolist()]
     if empty:
         what = f"{len(empty)} rows have no area: {some(empty)}"
         said.add("geometry", "warning", what, "they get no value; leave them out with exclude", empty)
@@ -163,8 +161,8 @@ def examine_datum(valid: NDArray[Any], area: NDArray[np.float64], crs: CRS, said
         said.add("datum", "info", what, "ask the source")
         return verdict
     told = (
-        f"{verdict.n_matched} units lie {verdict.offset_m:.0f} m from their references in the median, slope on the shift "
-        f"{verdict.slope:.2f} ± {verdict.slope_error:.2f}, {verdict.agreement:.0%} of them agree"
+        f"{verdict.n_matched} units lie {verdict.offset_m:.0f} m from their references in the median, slope on the "
+        f"shift {verdict.slope:.2f} ± {verdict.slope_error:.2f}, {verdict.agreement:.0%} of them agree"
     )
     if verdict.datum == "wgs84":
         said.add("datum", "info", f"the datum is WGS 84: {told}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,8 @@ from gis.boundaries import encoding as enc
 from gis.boundaries.findings import Finding
 from gis.boundaries.formats import RawLayer, read_raw
 from gis.boundaries.reference import reference_points
-from gis.crs import crs_from, crs_name, transformer
-from gis.errors import BoundaryInvalid
+from gis.crs import crs_from, crs_name, same_crs, transformer
+from gis.errors import BoundaryInvalid, CrsMismatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 GUESS_M = 2500.0
 """A guessed CRS must put the median unit this close to its reference [m]: GCJ-02 and BD-09 stay within it."""
+GUESS_UNITS = 200
+"""Units that a guess looks at, at most: each of a hundred candidates transforms them."""
 ASTRAY_M = 20_000.0
 """Units whose median lies further from their references than this are in another CRS than stated [m]."""
 
@@ -189,18 +192,24 @@ def _lost_characters(table: pd.DataFrame) -> list[int]:
 # --- CRS -------------------------------------------------------------------------------------------------------------
 
 
-def settle(intake: Intake, codes: Sequence[str], given: Any = None) -> Intake:
+def settle(intake: Intake, codes: Sequence[str], given: Any = None, sibling: CRS | None = None) -> Intake:
     """Decide in which CRS the coordinates are, and say where that is not what the file says.
 
     Parameters
     ----------
     intake : the layer
     codes : code of every row, ``""`` where it has none; known units tell where the layer should lie
-    given : CRS that the user names; it stands for a missing one and is held against a stated one
+    given : CRS that the user names, for a file that states none
+    sibling : CRS that fits another layer of the file, for one that cannot tell its own
 
     Returns
     -------
     Intake with ``crs``, ``origin`` and findings.
+
+    Raises
+    ------
+    CrsMismatch
+        The file states a CRS, and it is not the one given.
     """
     import shapely
 
@@ -209,13 +218,19 @@ def settle(intake: Intake, codes: Sequence[str], given: Any = None) -> Intake:
     there = ~(shapely.is_missing(raw.geometry) | shapely.is_empty(raw.geometry))
     labels = [code for code, ok in zip(codes, there, strict=True) if ok]
     in_degrees = bool(len(centres)) and bool(np.abs(centres[:, 0]).max() <= 180 and np.abs(centres[:, 1]).max() <= 90)
+    if given is not None and raw.crs is not None and not raw.crs_is_default and not same_crs(raw.crs, given):
+        raise CrsMismatch(
+            f"the file says {called(raw.crs)}, the option says {given}",
+            where=intake.path,
+            mend="leave --crs out; it is for files without a CRS",
+        )
     stated = None if given is not None and (raw.crs is None or raw.crs_is_default) else raw.crs
     crs, origin = (stated, "default" if raw.crs_is_default else "file") if stated else (None, "none")
     if given is not None and stated is None:
         crs, origin = crs_from(given, where="--crs"), "given"
     kind = "look like degrees" if in_degrees else "are projected"
     if crs is None:
-        crs = crs_from("EPSG:4326") if in_degrees else _guess(centres, labels)
+        crs = crs_from("EPSG:4326") if in_degrees else _guess(centres, labels) or sibling
         origin = "none" if crs is None else "guessed"
         guess = called(crs) if crs is not None else "..."
         found.append(
@@ -254,9 +269,25 @@ def _fits(crs: CRS | None, centres: NDArray[np.float64], codes: Sequence[str]) -
 
 def _guess(centres: NDArray[np.float64], codes: Sequence[str]) -> CRS | None:
     """The CRS among those in use for China that puts known units nearest to where they lie; None if none does."""
+    known = _known(codes)
+    if not known:
+        return None
+    few = known[:: len(known) // GUESS_UNITS + 1]
+    centres, codes = centres[few], [codes[k] for k in few]
     distances = [(_median_distance(crs, centres, codes), k, crs) for k, crs in enumerate(_candidates())]
     near = [entry for entry in distances if entry[0] <= GUESS_M]
     return min(near)[2] if near else None
+
+
+def _known(codes: Sequence[str]) -> list[int]:
+    """Rows whose unit has a reference; of a unit in several rows, no row has the unit's centroid."""
+    times = Counter(codes)
+    return [k for k, code in enumerate(codes) if times[code] == 1 and code in _reference()]
+
+
+@lru_cache(maxsize=1)
+def _reference() -> dict[str, tuple[float, float]]:
+    return {point.code: (point.lon, point.lat) for point in reference_points()}
 
 
 def _candidates() -> list[CRS]:
@@ -273,9 +304,7 @@ def _candidates() -> list[CRS]:
 
 def _median_distance(crs: CRS, centres: NDArray[np.float64], codes: Sequence[str]) -> float:
     """Median distance of units, known by their codes, from their reference points [m]; inf where none is known."""
-    points = {point.code: (point.lon, point.lat) for point in reference_points()}
-    rows = Counter(codes)  # of a unit in several rows, no row has the unit's centroid
-    at = [k for k, code in enumerate(codes) if code in points and rows[code] == 1]
+    points, at = _reference(), _known(codes)
     if not at:
         return float("nan")
     lon, lat = transformer(crs, crs_from("EPSG:4326")).transform(centres[at, 0], centres[at, 1])

@@ -102,7 +102,9 @@ def mend(exam: Examination, *, datum: Datum | Literal["auto"] = "auto", exclude:
     _refuse(exam, keep)
     rows = [k + 1 for k in keep]
     labels = [exam.labels[k] for k in keep]
-    geometry, crs = _undo_datum(exam, exam.polygons[keep], crs, datum, labels, rows, log)
+    # Rings are mended as they were drawn, where the report priced them; the datum may make touching rings cross again.
+    geometry = _rings(exam.polygons[keep], crs, labels, rows, exam, log)
+    geometry, crs = _undo_datum(exam, geometry, crs, datum, labels, rows, log)
     geometry = _rings(geometry, crs, labels, rows, exam, log)
     return Mended(exam.report.layer, _table(exam, keep, log), geometry, crs, tuple(log.fixes))
 

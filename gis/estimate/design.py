@@ -116,7 +116,7 @@ def design_from_frame(frame: pd.DataFrame, model: Model) -> Design:
             raise TableInvalid(
                 f"no row is left: {', '.join(f'{s.what} -{s.dropped}' for s in steps[1:])}",
                 where=model.name,
-                mend=f"fill the column, or leave it out of the model ({what})",
+                mend=_mend_empty(what),
             )
 
     if model.where:
@@ -133,9 +133,8 @@ def design_from_frame(frame: pd.DataFrame, model: Model) -> Design:
     gone[np.flatnonzero(keep)[~inside]] = True
     drop(f"singletons of {', '.join(model.effects) or 'nothing'} ({rounds} rounds)", gone)
     rows = np.flatnonzero(keep)
-    cities, n_cities = _joint_codes(frame["city_i"].iloc[rows], frame["city_j"].iloc[rows])
+    city_i, city_j, n_cities = _joint_codes(frame["city_i"].iloc[rows], frame["city_j"].iloc[rows])
     pair = _codes(frame["pair_id"].to_numpy()[rows])
-    city_i, city_j = cities[: rows.size], cities[rows.size :]
     pair_i, pair_j = _cities_of_pairs(model, pair, city_i, city_j)
     columns, scales = _terms(model, numbers, rows)
     effects = tuple(_codes(e[inside]) for e in effects)
@@ -159,6 +158,14 @@ def design_from_frame(frame: pd.DataFrame, model: Model) -> Design:
         rounds=rounds,
         waterfall=tuple(steps),
     )
+
+
+def _mend_empty(what: str) -> str:
+    if what.startswith("singletons"):
+        return "every effect has one row: give each of their values two rows or more, or take the effect out"
+    if what.startswith("not in the sample"):
+        return "widen the condition (estimate.where)"
+    return f"fill the column, or leave it out of the model ({what})"
 
 
 def counted_effects(effects: tuple[Codes, ...], pair: Codes) -> int:
@@ -260,11 +267,14 @@ def _effect_codes(frame: pd.DataFrame, effect: str, keep: NDArray[np.bool_]) -> 
     return codes
 
 
-def _joint_codes(first: pd.Series[Any], second: pd.Series[Any]) -> tuple[Codes, int]:
+def _joint_codes(first: pd.Series[Any], second: pd.Series[Any]) -> tuple[Codes, Codes, int]:
+    """Codes of both columns over one roster."""
     import pandas as pd
 
-    codes, roster = pd.factorize(np.concatenate([first.to_numpy(dtype=object), second.to_numpy(dtype=object)]))
-    return codes.astype(np.int64), len(roster)
+    (a, of_a), (b, of_b) = pd.factorize(first), pd.factorize(second)
+    place = {city: k for k, city in enumerate(dict.fromkeys([*map(str, of_a), *map(str, of_b)]))}
+    to_a, to_b = (np.array([place[str(city)] for city in roster], dtype=np.int64) for roster in (of_a, of_b))
+    return to_a[a], to_b[b], len(place)
 
 
 def _terms(model: Model, numbers: dict[str, Floats], rows: Codes) -> tuple[dict[str, Floats], dict[str, float]]:

@@ -126,8 +126,7 @@ def within_from_design(design: Design) -> Within:
 
 
 def _stack(terms: list[str], at: dict[str, Floats]) -> Floats:
-    n = next(iter(at.values())).size
-    return np.column_stack([at[t] for t in terms]) if terms else np.empty((n, 0))
+    return np.column_stack([at[t] for t in terms]) if terms else np.empty((next(iter(at.values())).size, 0))
 
 
 def _effects(design: Design) -> str:
@@ -154,21 +153,23 @@ def _no_variation(design: Design, term: str, values: Floats) -> OptionInvalid:
 
 
 def _independent(terms: list[str], at: dict[str, Floats]) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """Terms that those before them do not explain, and those that they do with the terms that explain them."""
-    kept: list[str] = []
+    """Terms that those before them do not explain, and those that they do with the terms that explain them.
+
+    On the correlations of the columns, so that the columns are passed once.
+    """
+    columns = _stack(terms, at)
+    inner = columns.T @ columns
+    lengths = np.sqrt(np.diag(inner))
+    like = inner / np.outer(lengths, lengths)
+    kept: list[int] = []
     dropped: list[tuple[str, list[str]]] = []
-    for term in terms:
-        column = at[term] / np.linalg.norm(at[term])
-        if kept:
-            before = _stack(kept, at)
-            before = before / np.linalg.norm(before, axis=0)
-            weights = np.linalg.solve(before.T @ before, before.T @ column)
-            left = column - before @ weights
-            if left @ left < COLLINEAR:
-                dropped.append((term, [t for t, w in zip(kept, weights, strict=True) if abs(w) > 1e-6]))
-                continue
-        kept.append(term)
-    return kept, dropped
+    for k, term in enumerate(terms):
+        weights = np.linalg.solve(like[np.ix_(kept, kept)], like[kept, k])
+        if 1 - like[kept, k] @ weights < COLLINEAR:
+            dropped.append((term, [terms[q] for q, w in zip(kept, weights, strict=True) if abs(w) > 1e-6]))
+        else:
+            kept.append(k)
+    return [terms[k] for k in kept], dropped
 
 
 def _check_identified(

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 DENSE_CELLS = 4_000_000
-"""Up to here flows are kept as a whole array, 32 MB: 20 years of 447 units. A look-up is then one step, not a search."""
+"""Up to here flows are kept as a whole array, 32 MB: 20 years of 447 units. A look-up is one step then, no search."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ def flow_table(
     at_year = np.searchsorted(covered, year)
     key = ((at_year * len(roster) + src) * len(roster) + dst)[~unknown]
     found, at = np.unique(key, return_inverse=True)
-    total = np.bincount(at, weights=n[~unknown], minlength=found.size)
+    total = np.asarray(np.bincount(at, weights=n[~unknown], minlength=found.size), np.float64)
     dense = None
     if covered.size * len(roster) ** 2 <= DENSE_CELLS:
         dense = np.zeros((covered.size, len(roster), len(roster)))

@@ -6,7 +6,7 @@ In: ``Inputs``. Out: ``LevelTables``: city-year, district-year and national-year
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from gis.pipeline.inputs import Inputs, vector_file
 from gis.raster_io import check_range
 from gis.rasters.archive import file_sha256
 from gis.rasters.series import SeriesFile
+from gis.zonal.center import center_coverage
 from gis.zonal.coverage import Coverage
 from gis.zonal.engine import WHOLE_CELLS, Job, StripMask, ZoneSums, run_jobs, run_shipped, ship
 from gis.zonal.layer import LightLayer, light_layer, light_totals, population_totals
@@ -103,10 +104,13 @@ class _Levels:
         self.runner = _Runner(threads or inputs.config.compute.threads, report, client, shared)
         self._light_layers: list[tuple[Grid, dict[str, LightLayer]]] = []
         self._population_layers: list[tuple[Grid, dict[str, Coverage]]] = []
+        self._population_centers: list[tuple[Grid, tuple[Coverage, ...]]] = []
         self._masks: list[tuple[Grid, _Masks]] = []
         self._matches: dict[tuple[Any, ...], list[Match]] = {}
         self.light: dict[tuple[int, str], LightTotals] = {}
         self.population: dict[tuple[int, str], ZoneSums] = {}
+        self.by_center = inputs.config.levels.preset == "arcgis"
+        self._center_people: dict[tuple[int, str], ZoneSums] = {}
 
     # --- what is fixed per grid --------------------------------------------------------------------------------------
 
@@ -118,8 +122,10 @@ class _Levels:
 
         flares = self.masks(grid).flares
         buffer_km = self.inputs.config.lights.masks.coast_buffer_km
-        reach = coast_extender(buffer_km) if buffer_km else None
         run = self.runner.step("coverage of the light grid")
+        reach = coast_extender(buffer_km) if buffer_km else None
+        if self.by_center:  # sums go by centres; areas and shares of valid cells stay exact
+            reach = lambda coverage, zones: center_coverage(coverage.grid, zones, run=run)  # noqa: E731
         layers = {
             name: light_layer(
                 grid, zones, flares=flares, reach=reach, store=self.store, masked_by=self.mask_name, run=run
@@ -185,24 +191,27 @@ class _Levels:
         for year in sorted({y for plan in inputs.light_plan.values() for y, _ in plan}):
             jobs += self._light_jobs(inputs.lights.of(year))
         for year in sorted({y for plan in inputs.population_plan.values() for y, _ in plan}):
-            jobs.append(self._population_job(inputs.population.of(year)))
+            jobs += self._population_jobs(inputs.population.of(year))
         names, zones = list(inputs.layers), tuple(inputs.layers.values())
         run = self.runner.raster_step("reading and summing")
-        kept = [job for job in jobs if job.key[0] != "reach"]
-        # What the sea adds to a zone depends on its neighbours: it is not kept zone by zone.
-        afresh = [job for job in jobs if job.key[0] == "reach"]
+        kept = [job for job in jobs if job.key[0] in ("light", "population")]
+        # What the sea adds to a zone, or a centre on its border, depends on its neighbours: not kept zone by zone.
+        afresh = [job for job in jobs if job.key[0] not in ("light", "population")]
         rasters = [self._raster_name(*job.key) for job in kept]
         results = self.store.run(kept, [zones] * len(kept), rasters, run=run) + run_jobs(afresh, run=run)
         reached: dict[tuple[int, str], ZoneSums] = {}
         direct: dict[tuple[int, str], ZoneSums] = {}
+        targets = {"light": direct, "reach": reached, "population": self.population, "center": self._center_people}
         for job, sums in zip(kept + afresh, results, strict=True):
             kind, year = job.key
             _check_values(job, sums)
-            target = {"light": direct, "reach": reached, "population": self.population}[kind]
-            target.update({(year, name): one for name, one in zip(names, sums, strict=True)})
+            targets[kind].update({(year, name): one for name, one in zip(names, sums, strict=True)})
         for (year, name), one in direct.items():
             layer = self.light_layers(inputs.lights.of(year).info.grid)[name]
-            self.light[year, name] = light_totals(layer, one, reached.get((year, name)))
+            totals = light_totals(layer, one, reached.get((year, name)))
+            if self.by_center:  # a zone that holds no centre has no cell
+                totals = replace(totals, valid_cells=reached[year, name].valid_of("cells"))
+            self.light[year, name] = totals
 
     def _raster_name(self, kind: str, year: int) -> str:
         """Content hash of a raster and of what is masked out of it."""
@@ -228,9 +237,9 @@ class _Levels:
         reach = tuple(layer.reach for layer in layers.values())
         return [direct, Job(file.info, rules, reach, mask=mask, key=("reach", file.year))]
 
-    def _population_job(self, file: SeriesFile) -> Job:
+    def _population_jobs(self, file: SeriesFile) -> list[Job]:
         rules = self.inputs.population_rules(file)
-        return Job(
+        exact = Job(
             file.info,
             rules,
             tuple(self.population_layers(file.info.grid).values()),
@@ -241,6 +250,18 @@ class _Levels:
             whole=_is_small(file.info.grid),
             key=("population", file.year),
         )
+        if not self.by_center:
+            return [exact]
+        return [exact, replace(exact, layers=self._centers(file.info.grid), key=("center", file.year))]
+
+    def _centers(self, grid: Grid) -> tuple[Coverage, ...]:
+        for kept, layers in self._population_centers:
+            if kept.same_place(grid):
+                return layers
+        run = self.runner.step("centres of the population grid")
+        made = tuple(center_coverage(grid, zones, run=run) for zones in self.inputs.layers.values())
+        self._population_centers.append((grid, made))
+        return made
 
     # --- where people live, is there a light reading? ----------------------------------------------------------------
 
@@ -303,11 +324,14 @@ class _Levels:
         light_plan = self.inputs.light_plan[year]
         plan = self.inputs.population_plan[year]
         for population_year, _ in plan:
-            sums = self.population[population_year, name]
+            sums = exact = self.population[population_year, name]
             lit = None
             if light_plan:
                 parts = [w * self.lit_side(population_year, y, name) for y, w in light_plan]
                 lit = parts[0] if len(parts) == 1 else parts[0] + parts[1]
+            if self.by_center:
+                sums = self._center_people[population_year, name]
+                lit = None if lit is None else _in_proportion(lit, exact.sum_of("cells"), sums.sum_of("cells"))
             out.append(population_totals(sums, lit))
         return out[0] if len(out) == 1 else interpolate_totals(out[0], out[1], plan[1][1])
 
@@ -359,6 +383,15 @@ def _rows(step: _Levels, name: str, year: int) -> pd.DataFrame:
         population_note=_population_note(inputs, year),
         areas_from=first,
     )
+
+
+def _in_proportion(
+    lit: NDArray[np.float64], exact: NDArray[np.float64], center: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Carry the lit share of exact people over to those counted by centres: light does not depend on the rule."""
+    share = np.ones_like(lit)
+    np.divide(lit, exact, out=share, where=exact > 0)
+    return np.asarray(share * center)
 
 
 def _population_note(inputs: Inputs, year: int) -> str:

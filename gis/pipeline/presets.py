@@ -37,7 +37,7 @@ from gis.rasters.archive import file_sha256
 from gis.rasters.series import SeriesFile
 from gis.reproject import LOSS_MAX, Kind, MassLedger, Resampling, plan_for, target_grid, write_reprojected
 from gis.reproject.ledger import refuse_loss, scan_raster
-from gis.tables import atomic_path
+from gis.tables import LEDGER, atomic_path, write_table
 from gis.zonal.engine import WHOLE_CELLS
 from gis.zonal.store import code_fingerprint
 
@@ -77,7 +77,9 @@ class Prepared:
             series = " and ".join(f"{name} by {how}" for name, how in self.how.items())
             rule = "; a cell belongs to the zone of its centre" if config.levels.preset == "arcgis" else ""
             out.append(f"preset {config.levels.preset}: {series} on cells of {cell}{rule}")
-        lost = [v.loss_share for (kind, _), v in self.ledgers.items() if kind == "population" and v.loss_share > LOSS_MAX]
+        lost = [
+            v.loss_share for (kind, _), v in self.ledgers.items() if kind == "population" and v.loss_share > LOSS_MAX
+        ]
         if lost:
             out.append(f"reprojection lost {min(lost):.1%} to {max(lost):.1%} of the people on the projected grid")
         return out
@@ -133,7 +135,11 @@ def prepare(inputs: Inputs, *, threads: int | None = None, report: Report | None
             report("reprojecting", done + 1, len(jobs))
     if preset != "exact":
         new = {name: replace(series[name], files=tuple(files)) for name, files in moved.items()}
-        inputs = replace(inputs, **new)
+        inputs = replace(
+            inputs,
+            lights=new.get("lights", inputs.lights),
+            population=new.get("population", inputs.population),
+        )
     return Prepared(inputs, ledgers, how, target, rasters)
 
 
@@ -308,3 +314,64 @@ def _inside(inputs: Inputs, name: Series, year: int, tables: LevelTables) -> flo
     rows = frame[frame["year"] == (year if year in of else of[0])] if of else frame.iloc[:0]
     values = rows["light_sum_dn_km2" if name == "lights" else "pop_persons"].dropna()
     return float(values.sum()) if len(values) else float("nan")
+
+
+def ledger_notes(ledger: pd.DataFrame) -> list[str]:
+    """The ledger in a few lines, for the summary: what lies inside the units, losses, cells below zero."""
+    out = []
+    for name, part in ledger.groupby("raster_kind", sort=True):
+        what = "light" if name == "lights" else "people"
+        inside = (part["inside_mass"] / part["source_mass"]).dropna()
+        if len(inside):
+            share = f"{inside.min():.1%} to {inside.max():.1%} of the {what}"
+            out.append(f"mass ledger: {share} in {len(part)} rasters lies inside the units")
+        lost = part["loss_share"].dropna()
+        if len(lost):
+            worst = max(lost, key=abs)
+            out.append(f"mass ledger: of the {what} on the projected grid, {worst:.2g} at most was lost")
+        negative = float(part["n_source_negative_cells"].sum())
+        if negative:
+            out.append(f"mass ledger: {negative:,.0f} cells of {name} lie below zero")
+    return out
+
+
+class PresetRun:
+    """A run's preset: prepares the inputs of every boundary vintage, and collects accounts, rasters and notes."""
+
+    def __init__(self, threads: int | None = None, report: Report | None = None) -> None:
+        self._threads, self._report = threads, report
+        self._ledgers: list[pd.DataFrame] = []
+        self._rasters: dict[str, Path] = {}
+        self._notes: list[str] = []
+
+    def levels(self, inputs: Inputs, compute: Callable[[Inputs], LevelTables]) -> LevelTables:
+        """Unit-year tables under the preset; `compute` is what a run without one does."""
+        prepared = prepare(inputs, threads=self._threads, report=self._report)
+        tables = compute(prepared.inputs)
+        if inputs.config.reproject.ledger:
+            self._ledgers.append(mass_ledger(inputs, prepared, tables, threads=self._threads, report=self._report))
+        self._rasters |= prepared.rasters
+        self._notes += [note for note in prepared.notes if note not in self._notes]
+        return tables
+
+    @property
+    def ledger(self) -> pd.DataFrame | None:
+        """Rows of ``LEDGER``; of a raster that several vintages use, the first. None where none was asked for."""
+        import pandas as pd
+
+        if not self._ledgers:
+            return None
+        return pd.concat(self._ledgers).drop_duplicates(list(LEDGER.key), ignore_index=True)
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines for the summary."""
+        return self._notes + ([] if self.ledger is None else ledger_notes(self.ledger))
+
+    def write(self, out: Path, metadata: dict[str, Any]) -> dict[str, tuple[Path, int | None]]:
+        """Write the ledger; say what there is to list among the outputs, with its number of rows."""
+        found: dict[str, tuple[Path, int | None]] = {what: (path, None) for what, path in self._rasters.items()}
+        if (ledger := self.ledger) is not None:
+            path = write_table(LEDGER, ledger, out / f"{LEDGER.name}.parquet", metadata=metadata)
+            found["mass ledger"] = (path, len(ledger))
+        return found

@@ -143,7 +143,10 @@ def product_of(path: Path) -> Product | None:
     found = [
         product
         for product in PRODUCTS.values()
-        if any(fnmatch.fnmatch(path.name, p.rsplit("/", 1)[-1].replace("{year}", "[12][0-9][0-9][0-9]")) for p in product.files)
+        if any(
+            fnmatch.fnmatch(path.name, p.rsplit("/", 1)[-1].replace("{year}", "[12][0-9][0-9][0-9]"))
+            for p in product.files
+        )
     ]
     return found[0] if len(found) == 1 else None
 
@@ -191,7 +194,9 @@ def _target(infos: list[RasterInfo], to: Any, cell: float | None, like: str | Pa
             raise OptionInvalid("no cell is given", where="--cell", mend="give its side in degrees: --cell 0.01")
         return target_grid([info.grid for info in infos], plane, 1000.0 if cell is None else cell)
     grid = read_info(like).grid
-    if cell is not None and not (abs(grid.transform.a - cell) <= 1e-9 * cell and abs(-grid.transform.e - cell) <= 1e-9 * cell):
+    if cell is not None and not (
+        abs(grid.transform.a - cell) <= 1e-9 * cell and abs(-grid.transform.e - cell) <= 1e-9 * cell
+    ):
         raise OptionInvalid(
             f"the cell of --like is {grid.transform.a:g} by {-grid.transform.e:g}, --cell says {cell:g}",
             where=like,
@@ -231,7 +236,13 @@ def year_of(name: str) -> int | None:
 
 
 def ledger_row(
-    raster: str, raster_kind: str, year: int | None, kind: Kind, resampling: str, target: Grid | None, ledger: MassLedger
+    raster: str,
+    raster_kind: str,
+    year: int | None,
+    kind: Kind,
+    resampling: str,
+    target: Grid | None,
+    ledger: MassLedger,
 ) -> dict[str, Any]:
     """One row of ``LEDGER``; what only a run knows is left missing."""
     plane = "km2" if target is None or not target.is_geographic else "square degree"

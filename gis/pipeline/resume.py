@@ -36,7 +36,8 @@ def run_key(workspace: Workspace, series: tuple[Series, ...]) -> str:
     config, cache = workspace.config, workspace.cache
     parts = [package_fingerprint(), hashlib.sha256(workspace.config_path.read_bytes()).hexdigest()]
     parts += [f"{s.product.name}|{f.year}|{f.sha256}" for s in series for f in s.files]
-    named = [layer.file for layer in (config.boundaries.city, config.boundaries.district) if layer]
+    vintages = (config.boundaries, *config.boundaries.vintages)
+    named = [layer.file for v in vintages for layer in (v.city, v.district) if layer]
     masks = config.lights.masks
     named += [f for f in (masks.flares, masks.water, config.panel.cities) if f]
     for name in named:

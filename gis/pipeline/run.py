@@ -5,6 +5,7 @@ In: a workspace. Out: ``out/``: Parquet tables, one GeoPackage, ``lineage.json``
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,20 @@ from gis.errors import CodeInvalid, TableInvalid
 from gis.graph import cluster
 from gis.pipeline.inputs import Inputs, read_both_series, read_inputs, vector_file
 from gis.pipeline.levels import LevelTables, Report, compute_levels
+from gis.pipeline.presets import PresetRun
 from gis.pipeline.resume import finished, remember, run_key
-from gis.tables import CITY_YEAR, DISTRICT_YEAR, NATIONAL_YEAR, PAIR_YEAR, Table, atomic_path, read_table, write_table
+from gis.pipeline.vintages import Moded, levels_by_mode, without_moved
+from gis.tables import (
+    CITY_YEAR,
+    DISTRICT_YEAR,
+    NATIONAL_YEAR,
+    PAIR_YEAR,
+    Table,
+    atomic_path,
+    read_table,
+    write_batches,
+    write_table,
+)
 from gis.workspace import Workspace, read_workspace
 
 if TYPE_CHECKING:
@@ -82,12 +95,35 @@ def run(
     if (paths := finished(place, key)) is not None:
         return _as_it_stands(place, paths)
     inputs = read_inputs(place, series)
-    with cluster(workers=workers, scheduler=scheduler) as client:
-        tables = compute_levels(inputs, threads=threads, report=report, client=client)
-    cities = _panel_cities(inputs, tables.by_layer["city"])
-    result = _write(inputs, tables, cities, report)
+    result = compute(inputs, threads=threads, workers=workers, scheduler=scheduler, report=report)
     remember(place, key, result.paths)
     return result
+
+
+def compute(
+    inputs: Inputs,
+    *,
+    roster: Sequence[str] | None = None,
+    threads: int | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    report: Report | None = None,
+) -> RunResult:
+    """Compute and write everything from inputs that are read, in the mode of their boundaries; see `run`.
+
+    Parameters
+    ----------
+    roster : codes of the panel's cities; default: those of ``panel.cities``, else every city.
+    """
+    preset = PresetRun(threads, report)
+    with cluster(workers=workers, scheduler=scheduler) as client:
+
+        def levels(some: Inputs) -> LevelTables:
+            return compute_levels(some, threads=threads, report=report, client=client)
+
+        moded = levels_by_mode(inputs, lambda some: preset.levels(some, levels))
+    cities = panel_cities(moded.inputs, moded.tables.by_layer["city"], roster)
+    return _write(moded, cities, preset)
 
 
 def _as_it_stands(workspace: Workspace, paths: dict[str, Path]) -> RunResult:
@@ -104,11 +140,26 @@ def _as_it_stands(workspace: Workspace, paths: dict[str, Path]) -> RunResult:
     )
 
 
-def _panel_cities(inputs: Inputs, city_year: pd.DataFrame) -> pd.DataFrame:
+def panel_cities(inputs: Inputs, city_year: pd.DataFrame, roster: Sequence[str] | None = None) -> pd.DataFrame:
     """Rows of the cities the panel is about: the roster, else every unit that is a city by its code (METHOD 9.1)."""
+    listed = roster if roster is not None else roster_codes(inputs)
+    if listed is None:
+        return city_year[~city_year["city_code"].isin(not_cities(inputs))]
+    unknown = sorted(set(listed) - set(city_year["city_code"]))
+    if unknown:
+        raise CodeInvalid(
+            f"{len(unknown)} cities of the roster are not in the city layer: {', '.join(unknown[:5])}",
+            where=inputs.config.panel.cities,
+            mend=f"use the codes of the layer's vintage ({inputs.layers['city'].vintage}), or remove them",
+        )
+    return city_year[city_year["city_code"].isin(listed)]
+
+
+def roster_codes(inputs: Inputs) -> list[str] | None:
+    """Codes of the file ``panel.cities``; None where none is named."""
     relative = inputs.config.panel.cities
     if relative is None:
-        return city_year[~city_year["city_code"].isin(not_cities(inputs))]
+        return None
     import pandas as pd
 
     path = vector_file(inputs.workspace, relative, "panel.cities")
@@ -119,15 +170,7 @@ def _panel_cities(inputs: Inputs, city_year: pd.DataFrame) -> pd.DataFrame:
         )
     from gis.boundaries import normalise_code
 
-    roster = [normalise_code(code, row=i, where=path) for i, code in enumerate(table["city_code"])]
-    unknown = sorted(set(roster) - set(city_year["city_code"]))
-    if unknown:
-        raise CodeInvalid(
-            f"{len(unknown)} cities of the roster are not in the city layer: {', '.join(unknown[:5])}",
-            where=path,
-            mend=f"use the codes of the layer's vintage ({inputs.layers['city'].vintage}), or remove them",
-        )
-    return city_year[city_year["city_code"].isin(roster)]
+    return [normalise_code(code, row=i, where=path) for i, code in enumerate(table["city_code"])]
 
 
 def not_cities(inputs: Inputs) -> list[str]:
@@ -137,14 +180,15 @@ def not_cities(inputs: Inputs) -> list[str]:
     return [code for code in inputs.layers["city"].codes if level_of(code) in ("direct", "special")]
 
 
-def _write(inputs: Inputs, tables: LevelTables, cities: pd.DataFrame, report: Report | None) -> RunResult:
+def _write(moded: Moded, cities: pd.DataFrame, preset: PresetRun) -> RunResult:
     from gis.export.geopackage import write_geopackage
     from gis.export.lineage import write_lineage
     from gis.export.parquet import write_units
     from gis.export.summary import summary_text
 
+    inputs, tables = moded.inputs, moded.tables
     out, config = inputs.workspace.out, inputs.config
-    metadata = {"workspace": config.workspace.name, "measure": config.levels.measure}
+    metadata = {"workspace": config.workspace.name, "measure": config.levels.measure, "preset": config.levels.preset}
     lineage = _lineage(inputs)
     sources = [i.path for i in lineage.sorted_inputs()]
     paths: dict[str, Path] = {}
@@ -153,22 +197,27 @@ def _write(inputs: Inputs, tables: LevelTables, cities: pd.DataFrame, report: Re
         paths[what] = path
         return lineage.add_output(path, rows=rows, made_from=made_from, steps=steps)
 
+    boundary_files = [i.path for i in lineage.sorted_inputs() if i.role.startswith("boundaries.")]
     for name, frame in tables.by_layer.items():
         table = UNIT_TABLES[name]
         path = write_table(table, frame, out / f"{table.name}.parquet", metadata=metadata)
         wrote(f"{name} levels", path, len(frame), sources, ["zonal", "levels"])
         zones = inputs.layers[name]
         units = write_units(zones, out / f"units_{name}.parquet")
-        boundary_files = [i.path for i in lineage.sorted_inputs() if i.role.startswith("boundaries.")]
         wrote(f"{name} polygons", units, len(zones), boundary_files, ["boundaries"])
     path = write_table(NATIONAL_YEAR, tables.national, out / "national_year.parquet", metadata=metadata)
     wrote("national totals", path, len(tables.national), sources, ["zonal", "levels"])
+    for what, (path, rows) in preset.write(out, metadata).items():
+        wrote(what, path, rows, sources, ["reproject"])
+    for what, (table, frame) in moded.extra.items():
+        path = write_table(table, frame, out / f"{table.name}.parquet", metadata=metadata)
+        wrote(what, path, len(frame), boundary_files, ["boundaries"])
 
     pairs_info: dict[str, Any] = {}
     latest_pairs = None
     for name, frame in _panels(inputs, tables, cities):
         stem = PAIR_YEAR.name if name == "city" else f"district_{PAIR_YEAR.name}"
-        path = _write_pairs(frame, name, out / f"{stem}.parquet", inputs, metadata, report)
+        path = _write_pairs(frame, name, out / f"{stem}.parquet", inputs, metadata, moded.moved.get(name))
         made_from = lineage.relative(paths[f"{name} levels"])
         info = pairs_info_from_file(path)
         wrote(f"{name} pairs (Bal)", path, info["n_rows"], [made_from], ["pairs"])
@@ -190,6 +239,7 @@ def _write(inputs: Inputs, tables: LevelTables, cities: pd.DataFrame, report: Re
     made = [lineage.relative(p) for p in paths.values()]
     wrote("map", path, None, made, ["export"])
     summary = _summary(inputs, tables, cities, pairs_info)
+    summary["notes"] += preset.notes
     paths["summary"], paths["lineage"] = out / "summary.txt", out / "lineage.json"
     summary["paths"] = {what: lineage.relative(p) for what, p in paths.items()}
     with atomic_path(paths["summary"]) as temporary:
@@ -219,13 +269,19 @@ def _has_pairs(name: str, frame: pd.DataFrame) -> bool:
 
 
 def _write_pairs(
-    frame: pd.DataFrame, name: str, path: Path, inputs: Inputs, metadata: dict[str, Any], report: Report | None
+    frame: pd.DataFrame,
+    name: str,
+    path: Path,
+    inputs: Inputs,
+    metadata: dict[str, Any],
+    moved: frozenset[tuple[str, int]] | None,
 ) -> Path:
-    from gis.panel import write_pairs
+    from gis.panel import balance_batches
 
-    return write_pairs(
-        frame, path, tie=inputs.config.panel.tie, code=f"{name}_code", metadata={**metadata, "units": name}
-    )
+    batches = balance_batches(frame, tie=inputs.config.panel.tie, code=f"{name}_code")
+    if moved:
+        batches = without_moved(batches, moved)
+    return write_batches(PAIR_YEAR, batches, path, metadata={**metadata, "units": name})
 
 
 def _latest(path: Path) -> pd.DataFrame:

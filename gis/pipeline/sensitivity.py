@@ -24,6 +24,7 @@ from gis.workspace import Workspace, read_workspace
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Console
 
 PRESETS = ("exact", "paper", "paper_both", "arcgis")
 """In the order of METHOD 1.4."""
@@ -189,14 +190,44 @@ def city_moves(levels: pd.DataFrame, n: int = N_MOVERS) -> pd.DataFrame:
 
     reference = levels[levels["level_variant"] == REFERENCE]
     keys = ["city_code", "year"]
-    both = levels[levels["level_variant"] != REFERENCE].merge(reference[[*keys, "level"]], on=keys, suffixes=("", "_ref"))
+    both = levels[levels["level_variant"] != REFERENCE].merge(
+        reference[[*keys, "level"]], on=keys, suffixes=("", "_ref")
+    )
     both = both[both["level_ref"] > 0].dropna(subset=["level"])
     both = both.assign(ratio=both["level"] / both["level_ref"])
     middle = both.groupby(["level_variant", "year"])["ratio"].transform("median")
     both = both[middle > 0].assign(move=both["ratio"] / middle - 1)
-    moves = both.groupby(["level_variant", "city_code", "city_name"], sort=True, dropna=False)["move"].median().reset_index()
+    moves = (
+        both.groupby(["level_variant", "city_code", "city_name"], sort=True, dropna=False)["move"]
+        .median()
+        .reset_index()
+    )
     moves["size"] = moves["move"].abs()
     moves = moves.sort_values(["level_variant", "size", "city_code"], ascending=[True, False, True])
     moves["rank_move"] = (moves.groupby("level_variant").cumcount() + 1).astype("int32")
     out = moves[moves["rank_move"] <= n].rename(columns={"move": "level_move"})
     return pd.DataFrame(out[list(SENSITIVITY_CITY.columns)].reset_index(drop=True))
+
+
+def print_sensitivity(console: Console, found: Sensitivity) -> None:
+    """Print the comparison, and each variant's movers in a line."""
+    from rich.table import Table as Screen
+
+    heads = ("variant", "rank corr.", "lowest year", "turned", "of pair-years", "mean Bal", "Bal rank corr.")
+    table = Screen(title=f"Against {REFERENCE}", title_justify="left")
+    for head in heads:
+        table.add_column(head, justify="left" if head == "variant" else "right")
+    for row in found.summary.to_dict("records"):
+        table.add_row(
+            row["level_variant"], f"{row['level_spearman']:.5f}", f"{row['level_spearman_lowest']:.5f}",
+            f"{row['n_flipped']:,}", f"{row['flipped_share']:.3%}", f"{row['bal_mean']:.5f}",
+            f"{row['bal_spearman']:.5f}",
+        )  # fmt: skip
+    console.print(table)
+    for name, part in found.movers.groupby("level_variant", sort=False):
+        cities = ", ".join(
+            f"{city} {move:+.2%}" for city, move in zip(part["city_name"], part["level_move"], strict=True)
+        )
+        console.print(f"{name} moves most: {cities}", markup=False, soft_wrap=True)
+    for path in found.paths:
+        console.print(f"wrote {path}", markup=False, soft_wrap=True)

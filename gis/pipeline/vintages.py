@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -107,7 +108,7 @@ def read_vintages(inputs: Inputs) -> tuple[Vintage, ...]:
                 mend=f"add [boundaries.vintages.{lacks[0]}], or leave [boundaries.{lacks[0]}] out",
             )
     out.sort(key=lambda v: v.year_end)
-    for a, b in zip(out, out[1:], strict=False):
+    for a, b in pairwise(out):
         if a.year_end == b.year_end:
             raise ConfigInvalid(
                 f"the vintages {a.name} and {b.name} both stand for the end of {a.year_end}",
@@ -146,10 +147,16 @@ def _told(inputs: Inputs, vintages: tuple[Vintage, ...], years: list[list[int]])
     ]
     early = [y for y in years[0] if y < vintages[0].year_end]
     if early:
-        notes.append(f"no boundaries as old as {early[0]}: those of {vintages[0].name} serve {len(early)} earlier years")
+        notes.append(
+            f"no boundaries as old as {early[0]}: those of {vintages[0].name} serve {len(early)} earlier years"
+        )
     more = tuple(note for v in vintages for note in v.notes)
     sources = tuple(source for v in vintages for source in v.sources)
     return replace(inputs, sources=(*inputs.sources, *sources), notes=(*inputs.notes, *more, *notes))
+
+
+def _reuse(tables: Iterable[LevelTables]) -> str:
+    return "; ".join(dict.fromkeys(t.reuse for t in tables))
 
 
 # --- yearly ----------------------------------------------------------------------------------------------------------
@@ -174,15 +181,13 @@ def _yearly(inputs: Inputs, vintages: tuple[Vintage, ...], compute: Compute) -> 
     national = pd.concat([t.national for t in tables], ignore_index=True)
     national = national.sort_values(["layer", "year"], ignore_index=True)
     extra = {"unit lineage": (UNIT_LINEAGE, pd.concat(lineage, ignore_index=True))}
-    return Moded(replace(told, layers=layers), LevelTables(by_layer, national), moved, extra)
+    return Moded(replace(told, layers=layers), LevelTables(by_layer, national, _reuse(tables)), moved, extra)
 
 
 def differences(vintages: tuple[Vintage, ...], name: str) -> list[VintageDiff]:
     """Differences between each vintage and the next, one layer."""
     level: Level = "district" if name == "district" else "city"
-    return [
-        compare_vintages(a.layers[name], b.layers[name], level=level) for a, b in zip(vintages, vintages[1:], strict=False)
-    ]
+    return [compare_vintages(a.layers[name], b.layers[name], level=level) for a, b in pairwise(vintages)]
 
 
 def _unit_ids(vintages: tuple[Vintage, ...], name: str, diffs: list[VintageDiff]) -> list[dict[str, str]]:
@@ -207,9 +212,7 @@ def _unit_ids(vintages: tuple[Vintage, ...], name: str, diffs: list[VintageDiff]
     return ids
 
 
-def _moves(
-    diffs: list[VintageDiff], ids: list[dict[str, str]], years: list[list[int]]
-) -> frozenset[tuple[str, int]]:
+def _moves(diffs: list[VintageDiff], ids: list[dict[str, str]], years: list[list[int]]) -> frozenset[tuple[str, int]]:
     """(id, year) of units whose ground changed by more than `MAX_AREA_CHANGE` with the year's new vintage."""
     out = set()
     for k, diff in enumerate(diffs):
@@ -328,11 +331,13 @@ def _carried(inputs: Inputs, vintages: tuple[Vintage, ...], compute: Compute) ->
 
     years = years_of_vintages(inputs.years, vintages)
     by_layer: dict[str, list[pd.DataFrame]] = {name: [] for name in inputs.layers}
-    national, weights = [], []
+    national: list[pd.DataFrame] = []
+    done: list[LevelTables] = []
     for vintage, own in zip(vintages, years, strict=True):
         if not own:
             continue
         tables = compute(_of_years(inputs, vintage, own))
+        done.append(tables)
         if vintage.layers is inputs.layers:
             national.append(tables.national)
             for name, frame in tables.by_layer.items():
@@ -341,16 +346,15 @@ def _carried(inputs: Inputs, vintages: tuple[Vintage, ...], compute: Compute) ->
         for name, frame in tables.by_layer.items():
             zones = inputs.layers[name]
             by_people, by_area = _weights(inputs, vintage, name)
-            weights.append(by_people.frame.assign(layer=name, vintage=vintage.name))
             carried = carry_levels(frame, by_people, by_area, zones, name)
             by_layer[name].append(carried)
-            rasters = tables.national[tables.national["layer"] == name].set_index("year")
+            rasters = tables.national[tables.national["layer"] == name]
             national.append(
                 national_rows(
                     carried,
                     name,
-                    raster_cells_dn=rasters["raster_total_cells_dn"].to_dict(),
-                    raster_persons=rasters["raster_total_persons"].to_dict(),
+                    raster_cells_dn=dict(zip(rasters["year"], rasters["raster_total_cells_dn"], strict=True)),
+                    raster_persons=dict(zip(rasters["year"], rasters["raster_total_persons"], strict=True)),
                 )
             )
     frames = {
@@ -359,7 +363,7 @@ def _carried(inputs: Inputs, vintages: tuple[Vintage, ...], compute: Compute) ->
     }
     told = _told(inputs, vintages, years)
     total = pd.concat(national, ignore_index=True).sort_values(["layer", "year"], ignore_index=True)
-    return Moded(told, LevelTables(frames, total))
+    return Moded(told, LevelTables(frames, total, _reuse(done)))
 
 
 def _weights(inputs: Inputs, vintage: Vintage, name: str) -> tuple[Crosswalk, Crosswalk]:

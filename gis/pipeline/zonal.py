@@ -16,6 +16,7 @@ from gis.tables import atomic_path
 
 if TYPE_CHECKING:
     from gis.zonal.coverage import Coverage
+    from gis.zonal.weighted import Weights
 
 
 def zonal_table(
@@ -27,10 +28,12 @@ def zonal_table(
     layer: str | None = None,
     code: str | None = None,
     measure: str = "cells",
+    weights: Path | None = None,
     band: int = 1,
     nodata: float | None = None,
     raster_crs: str | None = None,
     zones_crs: str | None = None,
+    weights_crs: str | None = None,
     threads: int | None = None,
     report: Callable[[str, int, int], None] | None = None,
 ) -> int:
@@ -48,28 +51,30 @@ def zonal_table(
     from gis.boundaries import read_zones
     from gis.raster_io import read_info
     from gis.zonal.coverage import coverage_from_zones
-    from gis.zonal.statistics import check_statistics, plain_rules, statistics_of
+    from gis.zonal.statistics import check_statistics, check_weights, lay_weights, plain_rules, statistics_of
 
     names = check_statistics(stats)
     if out.suffix.lower() not in (".csv", ".parquet"):
         raise OptionInvalid(f"no table format {out.suffix!r}", where=out, mend="name the file .csv or .parquet")
     if measure not in MEASURES:
         raise OptionInvalid(f"no measure {measure!r}", mend=f"one of {', '.join(MEASURES)}")
+    check_weights(names, weights)
     infos = [read_info(path, band=band, crs=raster_crs, config_key="--raster-crs") for path in rasters]
     value = read_zones(zones, layer=layer, crs=zones_crs, code=code)
 
     def run(function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
         return run_tasks(function, tasks, threads=threads)
 
-    coverages: list[tuple[Grid, Coverage]] = []
+    coverages: list[tuple[Grid, Coverage, Weights | None]] = []
     frames = []
     for done, info in enumerate(infos):
-        coverage = next((c for grid, c in coverages if grid.same_place(info.grid)), None)
-        if coverage is None:
-            coverage = coverage_from_zones(info.grid, value, run=run)
-            coverages.append((info.grid, coverage))
+        known = next((c for c in coverages if c[0].same_place(info.grid)), None)
+        if known is None:
+            laid = lay_weights(weights, value, info.grid, names, crs=weights_crs, run=run)
+            known = (info.grid, coverage_from_zones(info.grid, value, run=run), laid)
+            coverages.append(known)
         rules = plain_rules(info, nodata)
-        columns = statistics_of(info, coverage, names, measure=measure, rules=rules, run=run)
+        columns = statistics_of(info, known[1], names, measure=measure, rules=rules, weights=known[2], run=run)
         frames.append(pd.DataFrame({"raster": info.path.name, "zone": value.codes, **columns}))
         if report:
             report("rasters", done + 1, len(infos))

@@ -173,7 +173,8 @@ def _vrt(levels: list[Path], grid: Grid, kind: np.dtype[Any], nodata: float, tag
     ny, nx = grid.shape
     t = grid.transform
     overviews = "".join(
-        f'<Overview><SourceFilename relativeToVRT="1">{escape(p.name)}</SourceFilename><SourceBand>1</SourceBand></Overview>'
+        f'<Overview><SourceFilename relativeToVRT="1">{escape(p.name)}</SourceFilename>'
+        "<SourceBand>1</SourceBand></Overview>"
         for p in levels[1:]
     )
     items = "".join(f"<MDI key={quoteattr(k)}>{escape(v)}</MDI>" for k, v in tags.items())

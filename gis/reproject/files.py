@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -35,7 +35,7 @@ def write_reprojected(
 ) -> MassLedger:
     """Reproject one raster into a COG, atomically, and account for it.
 
-    Overviews of counts add cells up, those of intensities average them, and those of a nearest-neighbour raster pick one.
+    Overviews of counts add cells up, those of intensities average them, those of a nearest-neighbour raster pick one.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def write_reprojected(
     if plan.kind == "count":
         write_counts(path, strips(), plan.target, dtype=plan.dtype, nodata=nodata, tags=all_tags)
     else:
-        how = "nearest" if plan.resampling == "nearest" else "average"
+        how: Literal["nearest", "average"] = "nearest" if plan.resampling == "nearest" else "average"
         write_raster(path, strips(), plan.target, dtype=plan.dtype, nodata=nodata, tags=all_tags, overviews=how)
     return found[0]
 

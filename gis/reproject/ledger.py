@@ -58,10 +58,15 @@ def account_source(plan: Plan, source: Source, run: Run) -> tuple[float, float, 
     """(total, beyond, cells without data, negative cells, their sum) of the source, added in strip order."""
     forward = forward_of(plan)
     grid = plan.info.grid
-    inside = _all_inside(forward.box, plan.target) and _meshed(forward.mesh, grid) == (0, grid.shape[0], 0, grid.shape[1])
+    inside = _all_inside(forward.box, plan.target) and _meshed(forward.mesh, grid) == (
+        0,
+        grid.shape[0],
+        0,
+        grid.shape[1],
+    )
 
     def one(strip: int) -> list[float]:
-        from gis.reproject.kernels import MASS, NEGATIVE_CELLS, NEGATIVE_TOTAL, NODATA_CELLS, TOTAL
+        from gis.zonal.resample_kernels import MASS, NEGATIVE_CELLS, NEGATIVE_TOTAL, NODATA_CELLS, TOTAL
 
         row0, row1 = grid.strip_rows(strip)
         nx = grid.shape[1]
@@ -83,14 +88,14 @@ def account_source(plan: Plan, source: Source, run: Run) -> tuple[float, float, 
 
 
 def _scanned(source: Source, values: Array, plan: Plan) -> NDArray[np.float64]:
-    from gis.reproject.kernels import scan_strip
+    from gis.zonal.resample_kernels import scan_strip
 
     return np.asarray(scan_strip(values, source.rules, source.bounds.raw_low, np.ones((values.shape[0], 1))))
 
 
 def _placed(plan: Plan, source: Source, handle: Any, forward: Any, row0: int, row1: int) -> NDArray[np.float64]:
     """(mass, beyond) of a strip of the source. Cells out of reach of the target lie beyond it."""
-    from gis.reproject.kernels import TOTAL, account_blocks, account_cells
+    from gis.zonal.resample_kernels import TOTAL, account_blocks, account_cells
 
     mesh, out = forward.mesh, np.zeros(2)
     is_count, shape = plan.kind == "count", plan.target.shape
@@ -147,7 +152,7 @@ def scan_raster(
     window : (row0, row1, col0, col1); default: the whole raster.
     """
     from gis.raster_io import open_raster
-    from gis.reproject.kernels import scan_strip
+    from gis.zonal.resample_kernels import scan_strip
 
     grid = info.grid
     first, last, col0, col1 = window or (0, grid.shape[0], 0, grid.shape[1])

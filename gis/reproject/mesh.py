@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -69,7 +69,7 @@ def points_in(grid: Grid, other: Grid, row: NDArray[np.int64], col: NDArray[np.i
     return out
 
 
-def _in_cells(other: Grid, x: Floats, y: Floats) -> Floats:
+def _in_cells(other: Grid, x: NDArray[Any], y: NDArray[Any]) -> Floats:
     t = other.transform
     if other.is_geographic:
         # 190 E and 170 W are one place: take the turn on which the grid lies, cut in the middle of what it leaves out.
@@ -80,7 +80,7 @@ def _in_cells(other: Grid, x: Floats, y: Floats) -> Floats:
 
 
 def lagrange_weights(step: int) -> Floats:
-    """(step + 1, 4): weights of nodes -1, 0, 1, 2 for the cubic through them at 0, 1 / step, ..., 1; exact at both ends."""
+    """(step + 1, 4): weights of nodes -1, 0, 1, 2 for the cubic through them at 0, 1 / step, ..., 1."""
     u = np.arange(step + 1) / step
     return np.column_stack(
         [
@@ -129,7 +129,7 @@ class Mesh:
 
     def window(self, row0: int, row1: int, col0: int, col1: int) -> Floats:
         """(2, row1 - row0, col1 - col0) coordinates of a window of points; NaN out of reach of ``other``."""
-        from gis.reproject.kernels import window_points
+        from gis.zonal.resample_kernels import window_points
 
         step, (first_row, first_col) = self.step, self.first_block
         out = np.full((2, row1 - row0, col1 - col0), np.nan)
@@ -191,7 +191,8 @@ def _mesh_with(grid: Grid, other: Grid, shift: float, extra: int, step: int) -> 
     b_row0, b_row1 = row0 // step, min(row1, ny - 1 + extra) // step + 1
     b_col0, b_col1 = col0 // step, min(col1, nx - 1 + extra) // step + 1
     rows, cols = np.arange(b_row0 - 1, b_row1 + 2), np.arange(b_col0 - 1, b_col1 + 2)
-    u, v = points_in(grid, other, *np.meshgrid(rows * step, cols * step, indexing="ij"), shift)
+    row, col = np.meshgrid(rows * step, cols * step, indexing="ij")
+    u, v = points_in(grid, other, row, col, shift)
     finite = np.isfinite(u)
     known = np.lib.stride_tricks.sliding_window_view(finite, (4, 4)).all(axis=(2, 3))
     weights = lagrange_weights(step)
@@ -227,7 +228,8 @@ def reach(grid: Grid, other: Grid) -> tuple[int, int, int, int]:
     (ny, nx), (n_rows, n_cols) = grid.shape, other.shape
     rows = np.unique(np.append(np.arange(0, n_rows, REACH_STEP), n_rows))
     cols = np.unique(np.append(np.arange(0, n_cols, REACH_STEP), n_cols))
-    u, v = points_in(other, grid, *np.meshgrid(rows, cols, indexing="ij"), 0.0)
+    row, col = np.meshgrid(rows, cols, indexing="ij")
+    u, v = points_in(other, grid, row, col, 0.0)
     seen = np.isfinite(u)
     if not seen.all():  # the edge of a projection: nothing can be left out safely
         return 0, ny, 0, nx

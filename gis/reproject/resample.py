@@ -113,9 +113,9 @@ def plan_for(
 ) -> Plan:
     """Plan a reprojection: dtype and fill of the target follow from source and rule.
 
-    Sampled values keep the source's dtype where nearest, and its declared fill. A conserved count is float64: in float32
-    a total would be kept to 1e-8 only (docs/decisions/0010-counts-are-float64.md). Everything else is float32, or float64
-    where the source has more digits than float32 holds.
+    Nearest keeps the source's dtype and its declared fill. A conserved count is float64
+    (docs/decisions/0010-counts-are-float64.md). Everything else is float32, or float64 where the source has more
+    digits than float32 holds.
     """
     source = np.dtype(info.dtype)
     exact = source.itemsize <= 2 or source == np.float32
@@ -172,6 +172,7 @@ class Source:
             self._held = held
 
     def window(self, handle: RasterHandle | None, row0: int, row1: int, col0: int, col1: int) -> Array:
+        """Cells of a window, in the working dtype; do not change them."""
         if self._held is not None:
             return self._held[row0:row1, col0:col1]
         assert handle is not None  # a source that is not held is opened by every task
@@ -206,6 +207,7 @@ class Forward:
 
 
 def forward_of(plan: Plan) -> Forward:
+    """Project the source's cells: their mesh, and the box around each of its blocks."""
     mesh = mesh_of_corners(plan.info.grid, plan.target)
     u, v = mesh.u, mesh.v
     with np.errstate(invalid="ignore"):
@@ -234,7 +236,7 @@ def _block_range(nodes: Floats) -> tuple[Floats, Floats]:
 
 
 def _exact_box(mesh: Mesh, row: int, col: int, max_side: float) -> tuple[float, float, float, float]:
-    """Box around the whole cells of a block at the edge of a projection; torn ones and those without a place left out."""
+    """Box around the cells of a block at the edge of a projection; torn ones, and those without a place, left out."""
     u, v = mesh.exact_block(row, col)
     us = np.stack([u[:-1, :-1], u[:-1, 1:], u[1:, 1:], u[1:, :-1]])
     vs = np.stack([v[:-1, :-1], v[:-1, 1:], v[1:, 1:], v[1:, :-1]])
@@ -289,7 +291,7 @@ def visit(
 
 
 def _overlap_tile(plan: Plan, forward: Forward, source: Source, tile: tuple[int, int, int, int]) -> Array:
-    from gis.reproject.kernels import split_blocks, split_cells
+    from gis.zonal.resample_kernels import split_blocks, split_cells
 
     row0, row1, col0, col1 = tile
     total, weight = np.zeros((row1 - row0, col1 - col0)), np.zeros((row1 - row0, col1 - col0))
@@ -316,7 +318,7 @@ def _overlap_tile(plan: Plan, forward: Forward, source: Source, tile: tuple[int,
 
 
 def _sampled_tile(plan: Plan, mesh: Mesh, source: Source, tile: tuple[int, int, int, int]) -> Array:
-    from gis.reproject import kernels
+    from gis.zonal import resample_kernels as kernels
 
     row0, row1, col0, col1 = tile
     extra = 1 if plan.resampling == "average" else 0

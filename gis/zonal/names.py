@@ -40,8 +40,9 @@ as METHOD 7 defines them for districts, here for cells.
 """
 
 QUANTILE = (
-    "quantile(q): with the n distinct values rising, x_k of summed share f_k and F_k the sum of the f below it, value k "
-    "stands at s_k = k f_k + (n - 1) F_k, k from 0; the quantile interpolates linearly at q (n - 1) sum of f [unit]"
+    "quantile(q): let the n distinct values rise, value k (from 0) with the summed share f_k, F_k the sum of the "
+    "shares below it; value k stands at k f_k + (n - 1) F_k, and the quantile is linear between values, at "
+    "q (n - 1) times the sum of f [unit]"
 )
 """Definition of quantiles, exactextract's."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from gis.errors import OptionInvalid
 from gis.grid import MEASURES, Grid, Measure, Zones
 from gis.raster_io import CellRules, RasterInfo, integer_fills, read_info
 from gis.zonal.coverage import Coverage, coverage_from_zones
-from gis.zonal.distribution import ENTRIES, CellSource, Distribution, Source, distribution
+from gis.zonal.distribution import ENTRIES, Distribution, distribution
 from gis.zonal.engine import Job, ZoneSums, run_jobs
 from gis.zonal.names import (
     QUANTILE,
@@ -26,11 +26,11 @@ from gis.zonal.names import (
     WEIGHTED,
     Family,
     check_statistics,
-    definition_of,
     family_of,
     needs_weights,
     quantile_of,
 )
+from gis.zonal.value_tables import CellSource, Source
 from gis.zonal.weighted import PieceSource, WeightedSums, Weights, match_weights, weighted_sums
 
 if TYPE_CHECKING:
@@ -49,15 +49,14 @@ _PROFILED = {"min", "max", "variance", "stdev", "coefficient_of_variation", "lit
 
 def plain_rules(info: RasterInfo, nodata: float | None = None) -> CellRules:
     """Rules for a raster of no known product: declared and given nodata and the dtype's fills; negatives are data."""
-    return rules_of_nodata((info.nodata, nodata), info.dtype)
+    values = [v for v in (info.nodata, nodata) if v is not None and not np.isnan(v)]
+    return CellRules(nodata=tuple(dict.fromkeys([*values, *integer_fills(info.dtype)])), negatives="keep")
 
 
-def rules_of_nodata(nodata: Sequence[float | None], dtype: Any) -> CellRules:
-    """Rules for cells of a dtype with some nodata values; NaN among them goes without saying."""
-    values = [float(v) for v in nodata if v is not None and not np.isnan(v)]
-    return CellRules(nodata=tuple(dict.fromkeys([*values, *integer_fills(dtype)])), negatives="keep")
-
-
+@overload
+def zonal_stats(raster: str | Path | RasterInfo, zones: Any, *args: Any, **options: Any) -> pd.DataFrame: ...
+@overload
+def zonal_stats(raster: xr.DataArray, zones: Any, *args: Any, **options: Any) -> xr.Dataset: ...
 def zonal_stats(
     raster: str | Path | RasterInfo | xr.DataArray,
     zones: Any,
@@ -130,7 +129,8 @@ def zonal_stats(
         return run_tasks(function, tasks, threads=threads)
 
     if not isinstance(raster, RasterInfo) and (hasattr(raster, "dims") or hasattr(raster, "__array__")):
-        from gis.zonal.arrays import array_raster, statistics_of_array
+        from gis.zonal.array_grid import array_raster
+        from gis.zonal.arrays import statistics_of_array
 
         array = array_raster(raster, crs=raster_crs, nodata=nodata)
         value, index = read_zones(zones, layer=layer, crs=zones_crs), _index(zones)
@@ -213,7 +213,7 @@ def statistics_of(
     sources: dict[Family, Source] = {"ordered": CellSource(info, rules, coverage)}
     if weights is not None:
         pieces = PieceSource(info, rules, weights)
-        area = "lambert" if measure == "lambert" else "true"
+        area: Literal["true", "lambert"] = "lambert" if measure == "lambert" else "true"
         sources |= {"weighted_ordered": pieces, "per_head": PieceSource(info, rules, weights, "per_head", area)}
         if plan.of("weighted"):
             found.weighted = weighted_sums(pieces, run=run)

@@ -24,9 +24,9 @@ from gis.crs import same_crs, transformer
 from gis.grid import STRIP_ROWS, Grid, Zones
 from gis.raster_io import CellRules, RasterInfo, is_data, open_raster
 from gis.zonal.coverage import Coverage, coverage_from_zones
-from gis.zonal.distribution import ValueTable, cells_of_strips, cells_of_zones, first_strips, table_of_pairs
 from gis.zonal.engine import bounds_from_rules
 from gis.zonal.matching import MAX_PIECES, strip_cells
+from gis.zonal.value_tables import ValueTable, cells_of_strips, cells_of_zones, first_strips, table_of_pairs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -235,9 +235,7 @@ def _cells_under(
     return np.where(on, at_row, -1).astype(np.int64), np.where(on, at_col, -1).astype(np.int64)
 
 
-def cells_at(
-    handle: RasterHandle, rules: CellRules, row: NDArray[np.int64], col: NDArray[np.int64]
-) -> Floats:
+def cells_at(handle: RasterHandle, rules: CellRules, row: NDArray[np.int64], col: NDArray[np.int64]) -> Floats:
     """Values of single cells after the rules; NaN without data and where ``row`` is -1.
 
     Reads the window around them strip by strip, so that memory does not grow with how far they lie apart.
@@ -257,9 +255,7 @@ def cells_at(
     return out
 
 
-def _areas(
-    grid: Grid, measure: Literal["true", "lambert"], row: NDArray[np.int64], col: NDArray[np.int64]
-) -> Floats:
+def _areas(grid: Grid, measure: Literal["true", "lambert"], row: NDArray[np.int64], col: NDArray[np.int64]) -> Floats:
     """Area of cells (row, col) [km2]."""
     if not row.size:
         return np.empty(0)

@@ -8,7 +8,8 @@ format  files                              pixels in the file                   
 ======  =================================  =============================================  ==========================
 qgis    ``.points``                        row negative downward                          ids, roles, kinds, notes
 arcgis  ``.txt``                           from the lower left, upward; inches or pixels  these, unused points, CRS
-gdal    ``.tif``, ``.vrt``, ``.aux.xml``   row downward                                   roles, kinds, unused points
+gdal    ``.tif``, ``.vrt``, ``.aux.xml``   row downward                                   roles, kinds, unused points;
+                                                                                          a ``.tif``: ids too
 iiif    ``.json``                          row downward; WGS 84 only                      the same
 csv     ``.csv``                           row downward                                   nothing is lost
 ======  =================================  =============================================  ==========================

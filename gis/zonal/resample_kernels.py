@@ -175,7 +175,7 @@ def split_cells(
     Parameters
     ----------
     values : (n, m), float32, int32 or float64
-    rules : (low, high, nodata, floor): data is ``low <= x <= high`` and ``x != nodata``; below ``floor`` it counts as 0.
+    rules : (low, high, nodata, floor): data is ``low <= x <= high`` and ``x != nodata``; below ``floor`` it counts 0.
     us, vs : (at least n + 1, at least m + 1) float64 [target cells]
         Column and row coordinates of the cells' corners; NaN where the target CRS has no such point.
     max_side : a cell wider or taller than this is torn by the edge of the target CRS and has no place.

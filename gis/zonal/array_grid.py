@@ -1,0 +1,189 @@
+"""Where the cells of an xarray DataArray lie, and which of them are data: its grid, CRS and nodata values.
+
+In: a DataArray, NumPy- or Dask-backed. Out: ``ArrayRaster``: the same values as lazy as they came, north up, with a
+``Grid`` and ``CellRules``; or an error that says what the array does not say of itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gis.crs import crs_from, crs_name, same_crs
+from gis.errors import CrsMismatch, CrsMissing, GridInvalid, OptionInvalid, RasterInvalid
+from gis.grid import Grid
+from gis.raster_io import CellRules, integer_fills, working_dtype
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from affine import Affine
+    from numpy.typing import NDArray
+    from pyproj import CRS
+
+X_NAMES = ("x", "lon", "longitude", "easting")
+Y_NAMES = ("y", "lat", "latitude", "northing")
+"""Names of the two dimensions of a map, in any case. Source: CF conventions 1.11 and rioxarray's defaults."""
+
+REGULAR = 1e-3
+"""How far a coordinate may lie from its regular place [cells], beside the rounding of a float32 coordinate."""
+
+GEOREFERENCE = "give a DataArray with x and y of the cell centres: xarray.DataArray(values, coords={'y': y, 'x': x})"
+"""How to mend an array that does not say where it lies."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayRaster:
+    """An array whose cells have a place: (..., y, x), rows from north to south, columns from west to east."""
+
+    data: xr.DataArray
+    """The values, transposed and turned over where needed; as lazy as they came."""
+    grid: Grid
+    """Where the cells of the last two dimensions lie."""
+    rules: CellRules
+    """Which cells are data: the array's own nodata values, and those given."""
+
+
+def array_raster(array: Any, *, crs: Any = None, nodata: float | None = None) -> ArrayRaster:
+    """Read grid, CRS and nodata of a DataArray.
+
+    Parameters
+    ----------
+    crs : optional
+        CRS of an array that carries none; one that carries another is refused.
+    nodata : a further value that means no data.
+
+    Raises
+    ------
+    OptionInvalid
+        Not a DataArray: a NumPy array has no place on earth, a Dataset has several arrays.
+    GridInvalid
+        No x and y, or irregular coordinates.
+    CrsMissing, CrsMismatch, CrsInvalid
+    RasterInvalid
+        Complex numbers, dates, or packed numbers that have not been unpacked.
+    """
+    if hasattr(array, "data_vars"):
+        names = ", ".join(str(v) for v in array.data_vars)
+        raise OptionInvalid(f"a Dataset holds several arrays: {names}", mend="give one of them: dataset['name']")
+    if not hasattr(array, "dims") or not hasattr(array, "coords"):
+        raise OptionInvalid(f"a {type(array).__name__} does not say where its cells lie", mend=GEOREFERENCE)
+    working_dtype(array.dtype)  # refuses what is not a real number
+    if array.attrs.get("scale_factor", 1.0) != 1.0 or array.attrs.get("add_offset", 0.0) != 0.0:
+        raise RasterInvalid(
+            "the array holds packed numbers: it has the attributes scale_factor or add_offset",
+            mend="open it with mask_and_scale=True, or apply them and drop the attributes",
+        )
+    x, y = _map_dims(array)
+    extra = [d for d in array.dims if d not in (x, y)]
+    data = array.transpose(*extra, y, x)
+    (ny, nx), turn = data.shape[-2:], dict[Hashable, slice]()
+    reference = _grid_mapping(array)
+    exact = _geotransform(reference)
+    cell_x, left = _axis(data, x, (exact.a, exact.c) if exact else None)
+    cell_y, top = _axis(data, y, (exact.e, exact.f) if exact else None)
+    if cell_x < 0:
+        turn[x], cell_x, left = slice(None, None, -1), -cell_x, left + nx * cell_x
+    if cell_y > 0:
+        turn[y], cell_y, top = slice(None, None, -1), -cell_y, top + ny * cell_y
+    from affine import Affine
+
+    grid = Grid((ny, nx), Affine(cell_x, 0.0, left, 0.0, cell_y, top), _crs(array, reference, crs))
+    values = [v for v in (*_nodata(array), nodata) if v is not None and not np.isnan(v)]
+    fills = tuple(dict.fromkeys([*values, *integer_fills(array.dtype)]))
+    return ArrayRaster(data.isel(turn), grid, CellRules(nodata=fills, negatives="keep"))
+
+
+def _map_dims(array: xr.DataArray) -> tuple[Hashable, Hashable]:
+    found = []
+    for axis, names in (("X", X_NAMES), ("Y", Y_NAMES)):
+        named = [d for d in array.dims if str(d).lower() in names]
+        marked = [d for d in array.dims if d in array.coords and array.coords[d].attrs.get("axis") == axis]
+        if len(marked or named) != 1:
+            dims = ", ".join(str(d) for d in array.dims)
+            raise GridInvalid(f"of the dimensions {dims}, none or several are {axis.lower()}", mend=GEOREFERENCE)
+        found.append((marked or named)[0])
+    return found[0], found[1]
+
+
+def _axis(array: xr.DataArray, dim: Hashable, exact: tuple[float, float] | None) -> tuple[float, float]:
+    """(step, outer edge of the first cell) along a dimension, signed as its coordinate runs.
+
+    ``exact`` is what the array's GeoTransform says; it holds where it agrees with the coordinate, and spares the
+    rounding of a step computed from it.
+    """
+    if dim not in array.coords:
+        raise GridInvalid(f"the dimension {dim} has no coordinate", mend=GEOREFERENCE)
+    where = np.asarray(array.coords[dim].values)
+    if where.dtype.kind not in "iuf" or not np.isfinite(where).all():
+        raise GridInvalid(f"the coordinate {dim} is not made of finite numbers", mend=GEOREFERENCE)
+    centre, n = where.astype(np.float64), np.arange(where.size)
+    rounding = np.finfo(np.float32).eps * np.abs(centre).max() if where.dtype == np.float32 else 0.0
+    for step, edge in _steps(centre, exact):
+        # half a unit in the last place of float32 at either end moves every place between by no more than one
+        if np.abs(edge + (n + 0.5) * step - centre).max() <= REGULAR * abs(step) + rounding and step != 0:
+            return step, edge
+    if where.size == 1:
+        raise GridInvalid(f"one cell along {dim} has no width", mend="keep two rows and two columns at least")
+    raise GridInvalid(
+        f"the coordinate {dim} is not regular", mend="interpolate to a regular grid first: array.interp(...)"
+    )
+
+
+def _steps(centre: NDArray[np.float64], exact: tuple[float, float] | None) -> Iterator[tuple[float, float]]:
+    if exact:
+        step, edge = exact
+        yield step, edge
+        yield -step, edge + centre.size * step  # turned over since it was written
+        # A part of the file: as many whole cells further on.
+        skipped = round((centre[0] - edge) / step - 0.5)
+        yield step, edge + skipped * step
+        yield -step, edge + (skipped + 1) * step
+    if centre.size > 1:
+        step = (centre[-1] - centre[0]) / (centre.size - 1)
+        yield step, centre[0] - step / 2
+
+
+def _grid_mapping(array: xr.DataArray) -> dict[str, Any]:
+    """Attributes of the coordinate that describes the CRS; empty without one."""
+    named = array.encoding.get("grid_mapping") or array.attrs.get("grid_mapping") or "spatial_ref"
+    return dict(array.coords[named].attrs) if named in array.coords else {}
+
+
+def _geotransform(reference: dict[str, Any]) -> Affine | None:
+    from affine import Affine
+
+    try:
+        found = Affine.from_gdal(*(float(v) for v in str(reference["GeoTransform"]).split()))
+    except (KeyError, ValueError, TypeError):
+        return None
+    return found if found.b == found.d == 0 and found.a != 0 and found.e != 0 else None
+
+
+def _crs(array: xr.DataArray, reference: dict[str, Any], given: Any) -> CRS:
+    """The CRS given, of rioxarray's accessor, of the grid mapping, or of the attributes; the first there is."""
+    own = getattr(getattr(array, "rio", None), "crs", None)  # the accessor exists once rioxarray is imported
+    found = own.to_wkt() if own else reference.get("crs_wkt") or reference.get("spatial_ref")
+    found = found or array.attrs.get("crs") or array.attrs.get("crs_wkt") or array.attrs.get("spatial_ref")
+    if found is None and "grid_mapping_name" in reference:
+        from pyproj import CRS
+
+        found = CRS.from_cf(reference)
+    if found is None and given is None:
+        raise CrsMissing("the array names no CRS", mend='name it: raster_crs="EPSG:4326", or array.rio.write_crs(...)')
+    if found is not None and given is not None and not same_crs(found, given):
+        raise CrsMismatch(
+            f"the array is in {crs_name(found)}, raster_crs says {crs_name(given)}",
+            mend="drop raster_crs, or correct the array's own: array.rio.write_crs(...)",
+        )
+    return crs_from(given if found is None else found)
+
+
+def _nodata(array: xr.DataArray) -> list[float]:
+    """Nodata values the array declares; a masked array has NaN instead, and its encoding speaks of the file."""
+    values: list[Any] = [array.attrs.get("_FillValue"), array.attrs.get("missing_value")]
+    values += list(array.attrs.get("nodatavals") or ())
+    values.append(getattr(getattr(array, "rio", None), "nodata", None))
+    return [float(np.ravel(v)[0]) for v in values if v is not None]
