@@ -159,6 +159,21 @@ def instrument(folder: Folder = Path(), threads: Threads = None, quiet: Quiet = 
 
 
 @app.command()
+def panel(folder: Folder = Path(), quiet: Quiet = False) -> None:
+    """Join flows, controls, geography and moderators to the pair panel of a finished run; networks; within cities.
+
+    Configured under [flows], [covariates], [moderators], [within_city] and [sample] in workspace.toml. Writes
+    pair_panel and the waterfall of its rows (panel_rows), flows, networks, and inequality within cities to out/.
+    """
+    from gis.pipeline.panel import build_panel, summary_lines
+
+    with _progress(quiet) as report:
+        result = build_panel(folder, report=report)
+    for line in summary_lines(result):
+        typer.echo(line)
+
+
+@app.command()
 def zonal(
     rasters: Annotated[list[Path], typer.Argument(help="One or several rasters GDAL can read.")],
     zones: Annotated[Path, typer.Option("--zones", "-z", help="Polygons: GeoPackage, Shapefile, GeoJSON, ...")],
@@ -410,6 +425,8 @@ def _print_summary(result: RunResult) -> None:
         print_summary(_console(), **result.summary)
     else:
         typer.echo(result.paths["summary"].read_text(encoding="utf-8"), nl=False)
+    for line in result.further:
+        typer.echo(line)
     typer.echo(result.reuse, err=True)
 
 

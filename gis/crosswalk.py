@@ -283,7 +283,7 @@ def apply_crosswalk(
         for c, d in rates.items():
             heads = joined[d].to_numpy(float)
             top, bottom = _carried(joined, joined[c].to_numpy(float) * heads), _carried(joined, heads)
-            out[c] = (top / bottom).where(bottom > 0)
+            out[c] = top / bottom  # nobody: 0 / 0, missing
         part = pd.DataFrame(out)
         part = part[part.index.isin(joined.loc[joined["_merge"] == "both", "new_code"])]
         keys = dict(zip(by, key if isinstance(key, tuple) else (key,), strict=True))

@@ -68,7 +68,7 @@ def test_the_step_writes_tables_plots_and_lineage(workspace):
 
 def test_flows_are_oriented_and_tables_joined_by_their_keys(workspace):
     panel, sources = read_panel(read_workspace(workspace))
-    assert set(sources) == {"pair_year", "extra.csv", "flows"}
+    assert {"pair_year", "extra.csv", "flows"} <= set(sources)
     assert len(panel) == len(read_table(PAIR_YEAR, workspace / "out" / "pair_year.parquet"))
     flows = pd.read_csv(workspace / "flows" / "flows.csv", dtype={"src": str, "dst": str})
     row = panel[panel["hi"].notna()].iloc[100]
@@ -79,6 +79,17 @@ def test_flows_are_oriented_and_tables_joined_by_their_keys(workspace):
 def test_models_named_in_the_call_replace_those_of_the_file(workspace):
     done = run_estimation(workspace, formulas=["bal ~ extra | pair_id + year"])
     assert [e.model.name for e in done.estimates] == ["model1"]
+
+
+def test_the_command_prints_the_table_and_names_the_files(workspace):
+    from typer.testing import CliRunner
+
+    from gis.cli import app
+
+    result = CliRunner().invoke(app, ["estimate", str(workspace), "-f", "bal ~ extra | pair_id + year", "-q"])
+    assert result.exit_code == 0
+    assert "City-pair effects | Yes" in result.stdout
+    assert "estimate.parquet" in result.stderr
 
 
 def test_a_model_that_fails_leaves_no_file(workspace):

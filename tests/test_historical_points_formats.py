@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from xml.sax.saxutils import escape
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from historical_cases import affine_points, example
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gis.errors import CrsMismatch, CrsMissing, OptionInvalid, RasterUnreadable
+from gis.errors import CrsMismatch, CrsMissing, OptionInvalid, RasterUnreadable, WriteFailed
 from gis.historical import (
     ControlPointsInvalid,
     ControlPointsUnreadable,
@@ -389,10 +390,39 @@ def test_rasters_without_points_or_damaged_are_refused(tmp_path, scan):
         write_control_points(full(), tmp_path / "a.vrt")
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
-    path = write_control_points(full(), tmp_path / "a.csv")
+@pytest.mark.parametrize("name", ["a.csv", "a.points", "a.json", "a.tif"])
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, scan, monkeypatch, name):
+    folder = tmp_path / "out"
+    path = write_control_points(full(), folder / name, scan=scan)
     before = path.read_bytes()
-    with pytest.raises(TypeError):
-        write_control_points(full(), path, format="iiif", image_id=object())
+
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full_disk)
+    with pytest.raises(WriteFailed, match="free some space; what stood there is untouched"):
+        write_control_points(full().take([0, 1]), path, scan=scan)
     assert path.read_bytes() == before
-    assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
+    assert [p.name for p in folder.iterdir()] == [name]
+
+
+def test_arcgis_points_in_an_aux_file_are_read_as_gdal_gives_them(tmp_path):
+    path = tmp_path / "a.tif"
+    with rasterio.open(path, "w", driver="GTiff", height=600, width=900, count=1, dtype="uint8") as target:
+        target.update_tags(TIFFTAG_XRESOLUTION="300", TIFFTAG_YRESOLUTION="300", TIFFTAG_RESOLUTIONUNIT="2")
+    points = control_points([10.5, 800.0, 50.0], [20.25, 30.0, 500.5], [100.125, 110.0, 101.0], [40.0, 41.0, 30.0])
+
+    def doubles(*columns):
+        return "".join(f"<Double>{v!r}</Double>" for row in zip(*columns, strict=True) for v in map(float, row))
+
+    kind = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type'
+    wkt = escape(points.crs.to_wkt("WKT1_ESRI"))
+    (tmp_path / "a.tif.aux.xml").write_text(
+        f'<PAMDataset><Metadata domain="xml:ESRI" format="xml"><GeodataXform {kind}="typens:PolynomialXform">'
+        f"<SpatialReference><WKT>{wkt}</WKT></SpatialReference>"
+        f"<SourceGCPs>{doubles(points.px / 300, (600 - points.py) / 300)}</SourceGCPs>"
+        f"<TargetGCPs>{doubles(points.x, points.y)}</TargetGCPs></GeodataXform></Metadata></PAMDataset>",
+        encoding="utf-8",
+    )
+    for name in (path, tmp_path / "a.tif.aux.xml"):
+        same(points, read_control_points(name), atol=1e-9)  # px; inches from the lower edge

@@ -156,6 +156,186 @@ seed = 7
 file = "historical/telephones_1984.csv"
 column = "count"
 
+[flows]
+file = "flows/flows.csv"
+vintage = 2010
+districts = "flows/districts.csv"
+drop_unknown = true
+years = [2000, 2019]
+lag = 2
+orient_lag = 2
+link_above = 1.5
+empty_margin = "nan"
+
+[flows.citations]
+patents = "flows/patents.parquet"
+citations = "flows/citations.parquet"
+encoding = "gb18030"
+postcodes = "flows/postcodes.csv"
+vintage = "2010"
+date = "grant"
+multi = "fractional"
+repeated = "each"
+cited = "all"
+
+[flows.citations.columns]
+application = "申请号"
+year = "申请年"
+publication_year = "公开年"
+grant_year = "授权年"
+type = "类型"
+stage = "阶段"
+applicant_no = "序号"
+city_code = "地址代码"
+postcode = "邮编"
+lon = "经度"
+lat = "纬度"
+is_digital = "数字技术"
+citing = "引证"
+cited = "被引"
+
+[covariates.hsr]
+file = "panel/hsr.csv"
+vintage = "2010"
+drop_unknown = true
+lag = 0
+
+[covariates.ts]
+file = "panel/classes.parquet"
+vintage = "2010"
+drop_unknown = true
+level = "class"
+stock = true
+lag = 2
+
+[covariates.ipp]
+file = "panel/ipp.csv"
+vintage = "2010"
+drop_unknown = true
+column = "since"
+lag = 2
+
+[covariates.distance]
+points = "seats"
+file = "panel/seats.csv"
+bin_km = 50.5
+border_tolerance_km = 0.5
+
+[covariates.clusters]
+file = "panel/clusters.csv"
+vintage = "2010"
+drop_unknown = true
+
+[[covariates.city]]
+file = "panel/city.csv"
+vintage = "2010"
+drop_unknown = true
+name = "gdp"
+column = "gdp_10k"
+forms = ["ratio_lh", "sum"]
+per = "pop"
+transform = "ln"
+lag = 2
+year = 2000
+label = "Output per head"
+unit = "yuan/person"
+
+[[covariates.pair]]
+file = "panel/pair.csv"
+vintage = "2010"
+drop_unknown = true
+name = "trade"
+column = "tons"
+lag = 2
+absent = 0.5
+label = "Freight between the two"
+unit = "t"
+
+[moderators]
+regions = true
+gap_light = true
+center = true
+
+[moderators.compat_kno]
+file = "panel/firms.csv"
+vintage = "2010"
+drop_unknown = true
+column = "firms"
+per = "pop"
+year = 2000
+lag = 2
+alt = "capital"
+alt_per = "pop"
+ln = "ln1p"
+
+[moderators.compat_dem]
+file = "panel/imports.csv"
+vintage = "2000"
+drop_unknown = true
+
+[moderators.gap_k]
+file = "panel/loans.csv"
+vintage = "2000"
+drop_unknown = true
+column = "loans"
+per = "pop"
+year = 2000
+lag = 2
+alt = "assets"
+alt_per = "pop"
+
+[moderators.gap_l]
+file = "panel/census.csv"
+vintage = "2000"
+drop_unknown = true
+column = "illiterate"
+per = "adults"
+year = 2000
+lag = 2
+alt = "schooling"
+alt_per = "adults"
+reverse = "inverse"
+
+[moderators.gap_d]
+file = "panel/internet.csv"
+vintage = "2000"
+drop_unknown = true
+column = "users"
+per = "pop"
+year = 2000
+lag = 2
+alt = "users"
+alt_per = "pop"
+
+[moderators.gap_scale]
+file = "panel/urban.csv"
+vintage = "2000"
+drop_unknown = true
+column = "urban"
+per = "one"
+year = 2000
+lag = 2
+alt = "other"
+alt_per = "one"
+
+[within_city]
+centre = "share90"
+seats = "panel/seats.csv"
+base_year = 2000
+dynamic = true
+mld_zeros = "floor"
+mld_floor = 0.01
+lag = 2
+pairs = true
+
+[sample]
+bal_quantile = [0.025, 0.975]
+bal_max = 3.5
+winsor = [0.01, 0.99]
+clusters_only = true
+cities = "panel/roster.csv"
+controls = ["hsr", "ts"]
+
 [output]
 crs = "EPSG:4326"
 pair_lines = true
@@ -294,6 +474,8 @@ def test_a_file_that_is_not_toml_in_utf8_is_refused(tmp_path, text, encoding):
 )
 def test_a_slip_in_any_key_at_any_level_is_told_the_key(at, key, slip):
     wrong = slip(key)
+    if sum(other[:-1] == wrong for other in SECTIONS[".".join(at) or "root"][1].model_fields) > 1:
+        pytest.skip("the slip is as near to another key")
     if wrong in SECTIONS[".".join(at) or "root"][1].model_fields:
         pytest.skip("the slip is a key of its own")
     with pytest.raises(ConfigInvalid, match=rf"unknown key {'.'.join((*at, wrong))}\b") as caught:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -170,7 +171,9 @@ def test_agrees_with_exactextract_off_the_lattice(tmp_path, kind):
     rng = np.random.default_rng(3)
     grid = Grid((120, 150), Affine(1000, 0, 1e6, 0, -1000, 1e6), LAMBERT)
     values = rng.lognormal(0, 2, grid.shape) if kind == "continuous" else rng.integers(0, 30, grid.shape)
-    dtype = "float64" if kind == "continuous" else "int16"
+    dtype = (
+        "float64" if kind == "continuous" else "float32"
+    )  # exactextract cuts quantiles of integer rasters to integers
     values[rng.random(grid.shape) < 0.1] = -99
     raster = write_raster(tmp_path / "r.tif", values, grid, dtype=dtype, nodata=-99, cog=False)
     shapes = [shapely.Point(1e6 + x, 1e6 - y).buffer(r) for x, y, r in rng.uniform(2e4, 1e5, (12, 3)) * [1, 1, 0.3]]
@@ -225,11 +228,11 @@ class Counting:
         return self.source.table(strip, after)
 
 
-@pytest.mark.parametrize("entries", [1, 7, 100, 1000, 30_000])
+@pytest.mark.parametrize("entries", [5, 100, 1000, 30_000])
 def test_memory_changes_no_bit(tall, entries):
-    """From one value a pass to everything at once: the same numbers, and as many passes as values demand."""
+    """From five values a pass to everything at once: the same numbers, and as many passes as values demand."""
     source = tall[0]
-    if entries == 1:  # a pass per value: the small zones are enough
+    if entries == 5:  # a hundred passes: the small zones are enough
         source = source.only(np.array([0, 1]))
     whole = distribution(source, QS)
     counting = Counting(source, [])
@@ -252,6 +255,16 @@ def test_threads_and_order_of_completion_change_nothing(tall):
         return [function(task) for task in reversed(tasks)][::-1]
 
     assert_same(one, distribution(source, QS, run=backwards))
+
+
+def test_tasks_cross_process_borders(tall):
+    def elsewhere(function, tasks):
+        return [pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(function))(t))) for t in map(through, tasks)]
+
+    def through(task):
+        return pickle.loads(pickle.dumps(task))
+
+    assert_same(distribution(tall[0], QS), distribution(tall[0], QS, run=elsewhere))
 
 
 def test_neighbours_and_order_of_zones_change_nothing(tall):

@@ -8,13 +8,15 @@ import pandas as pd
 import pytest
 import shapely
 from affine import Affine
+from typer.testing import CliRunner
 
 import gis
+from gis.cli import app
 from gis.crs import crs_from
-from gis.errors import CrsMissing, GeometryInvalid, NotBuilt, OptionInvalid
+from gis.errors import CrsMissing, GeometryInvalid, OptionInvalid
 from gis.grid import Grid
 from gis.raster_io import write_raster
-from gis.zonal.statistics import STATISTICS
+from gis.zonal.names import STATISTICS, WEIGHTED, check_statistics, definition_of, needs_weights
 
 LAMBERT = crs_from("ESRI:102027")
 
@@ -50,9 +52,13 @@ def test_statistics_by_hand(small):
     assert row["variance"] == pytest.approx(variance, rel=1e-14)
     assert row["coefficient_of_variation"] == pytest.approx(np.sqrt(variance) / mean, rel=1e-14)
     assert row["lit_fraction"] == 1
+    assert (row["median"], row["majority"], row["minority"], row["variety"]) == (6.5, 8, 4, 6)
+    apart = sum(f * g * abs(v - w) for v, f in shares.items() for w, g in shares.items())
+    assert row["gini"] == pytest.approx(apart / (2 * mean), rel=1e-15)
+    assert row["theil"] == pytest.approx(sum(f * v / mean * np.log(v / mean) for v, f in shares.items()), rel=1e-13)
     assert found.loc["k", ["count", "sum", "mean", "variance"]].tolist() == [1, 1, 1, 0]
     assert found.loc["a", "count"] == 0
-    assert found.loc["a", ["sum", "mean", "min", "max", "stdev", "lit_fraction"]].isna().all()
+    assert found.loc["a", ["sum", "mean", "min", "max", "stdev", "lit_fraction", "gini"]].isna().all()
 
 
 def test_order_and_index_are_those_of_the_zones(small):
@@ -154,15 +160,59 @@ def test_a_statistic_asked_for_twice_is_refused(small):
         gis.zonal_stats(*small, "sum,sum")
 
 
-@pytest.mark.parametrize("stat", ["median", "quantile(0.9)", "gini"])
-def test_what_is_not_built_says_so(small, stat):
-    with pytest.raises(NotBuilt, match="mend:  one of count"):
-        gis.zonal_stats(*small, (stat,))
+# --- names ------------------------------------------------------------------------------------------------------------
 
 
-def test_arrays_are_not_taken_yet(small):
-    with pytest.raises(NotBuilt, match="mend:  write a GeoTIFF"):
-        gis.zonal_stats(np.ones((3, 3)), small[1])
+def test_names_are_read_in_one_spelling():
+    assert check_statistics("sum, quantile(q=.9) ,quantile( 0.25 ),weighted_quantile(1)") == (
+        "sum", "quantile(0.9)", "quantile(0.25)", "weighted_quantile(1.0)",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("stat", ["quantile", "quantile()", "quantile(1.1)", "quantile(0.1,0.9)", "quantile(nan)"])
+def test_quantiles_that_are_none_say_how_to_write_one(small, stat):
+    with pytest.raises(OptionInvalid, match="mend:  write one q between 0 and 1 each time"):
+        gis.zonal_stats(*small, stat)
+
+
+def test_two_spellings_of_one_quantile_are_the_same_statistic(small):
+    with pytest.raises(OptionInvalid, match="name each once"):
+        gis.zonal_stats(*small, "quantile(0.5),quantile(q=.5)")
+
+
+@pytest.mark.parametrize("stat", [*STATISTICS, "quantile(0.3)", *WEIGHTED, "weighted_quantile(0.3)"])
+def test_every_statistic_has_a_family_and_a_definition(stat):
+    (name,) = check_statistics(stat)
+    assert definition_of(name).endswith("]") or "with p for f" in definition_of(name)
+    assert needs_weights(name) == (stat in WEIGHTED or stat.startswith("weighted_"))
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+def test_the_command_line_writes_ordered_and_weighted_statistics(small, tmp_path):
+    raster, zones = small
+    zones.to_file(tmp_path / "z.gpkg")
+    out, stats = tmp_path / "out.csv", "median,quantile(0.9),gini,weighted_mean,gini_per_head"
+    command = ["zonal", str(raster), "--zones", str(tmp_path / "z.gpkg"), "--code", "name", "--stat", stats]
+    result = CliRunner().invoke(app, [*command, "--weights", str(raster), "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    found = pd.read_csv(out).set_index("zone")
+    table = gis.zonal_stats(raster, zones, stats, weights=raster).set_axis(zones["name"])
+    assert np.array_equal(found[stats.split(",")], table, equal_nan=True)
+    assert found.loc["中间", "median"] == 6.5  # of 4 to 9 with shares 1 2 1 1 2 1: symmetric
+
+
+def test_the_command_line_asks_for_weights(small, tmp_path):
+    raster, zones = small
+    zones.to_file(tmp_path / "z.gpkg")
+    command = ["zonal", str(raster), "--zones", str(tmp_path / "z.gpkg"), "--out", str(tmp_path / "o.csv")]
+    result = CliRunner().invoke(app, [*command, "--stat", "weighted_mean"])
+    assert isinstance(result.exception, OptionInvalid) and "--weights FILE" in str(result.exception)
+    assert not (tmp_path / "o.csv").exists()
+
+
+# --- real data --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.real_data

@@ -151,9 +151,10 @@ def examine_datum(valid: NDArray[Any], area: NDArray[np.float64], crs: CRS, said
     """Say which datum the coordinates are in; nothing of layers that have no unit of China's."""
     import shapely
 
-    centre = shapely.centroid(valid)
-    lon, lat = transformer(crs, crs_from("EPSG:4326")).transform(shapely.get_x(centre), shapely.get_y(centre))
-    verdict = datum_verdict(lon, lat, area)
+    there = ~shapely.is_empty(valid)
+    centre = shapely.get_coordinates(shapely.centroid(valid[there]))
+    lon, lat = transformer(crs, crs_from("EPSG:4326")).transform(centre[:, 0], centre[:, 1])
+    verdict = datum_verdict(lon, lat, area[there])
     if not verdict.n_matched:
         return None
     if not verdict.residual_m:
@@ -162,7 +163,7 @@ def examine_datum(valid: NDArray[Any], area: NDArray[np.float64], crs: CRS, said
         return verdict
     told = (
         f"{verdict.n_matched} units lie {verdict.offset_m:.0f} m from their references in the median, slope on the "
-        f"shift {verdict.slope:.2f} ± {verdict.slope_error:.2f}, {verdict.agreement:.0%} of them agree"
+        f"shift {verdict.slope:z.2f} ± {verdict.slope_error:.2f}, {verdict.agreement:.0%} of them agree"
     )
     if verdict.datum == "wgs84":
         said.add("datum", "info", f"the datum is WGS 84: {told}")

@@ -92,7 +92,7 @@ def gaps(geometry: Any, codes: Sequence[str], crs: Any) -> pd.DataFrame:
     table = pd.DataFrame(
         {
             "area_km2": area,
-            "codes": [" ".join(units) for units in around],
+            "codes": [" ".join(sorted(units)) for units in around],
             "is_sliver": (area < SLIVER_KM2) | (roundness < SLIVER_ROUNDNESS),
             "x": shapely.get_x(inside),
             "y": shapely.get_y(inside),

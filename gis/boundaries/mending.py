@@ -174,12 +174,10 @@ def _undo_datum(
         geometry = np.asarray(transform_geometry(geometry, crs, crs_from(WGS84)), dtype=object)
         log.add("crs", "brought to degrees to undo the datum", called(crs), WGS84)
     moved = correct_geometry(geometry, labels, undo)
-    before, after = shapely.centroid(geometry), shapely.centroid(moved)
-    lonlat = [np.column_stack([shapely.get_x(c), shapely.get_y(c)]) for c in (before, after)]
-    for k, label in enumerate(labels):
-        if not np.array_equal(lonlat[0][k], lonlat[1][k], equal_nan=True):
-            told = [f"{lon:.9f} {lat:.9f}" for lon, lat in (lonlat[0][k], lonlat[1][k])]
-            log.add("datum", f"{undo} to WGS 84 (centroid, degrees)", told[0], told[1], rows[k], label)
+    for row, label, one, other in zip(rows, labels, shapely.centroid(geometry), shapely.centroid(moved), strict=True):
+        if not one.equals(other):
+            before, after = (f"{point.x:.9f} {point.y:.9f}" for point in (one, other))
+            log.add("datum", f"{undo} to WGS 84 (centroid, degrees)", before, after, row, label)
     return moved, crs_from(WGS84)
 
 

@@ -88,6 +88,15 @@ cov_area_flag = 0.95             # less of the area: flagged LOWAREA, level kept
 tie = "previous"                 # what orders a pair that was equal last year
 # cities = "roster.csv"          # a column city_code: these cities only
 
+# The telegraph offices of the old map, placed through its control points, and the instrument built on them.
+[instrument]
+flows = "flows/flows.csv"        # src,dst,year,n
+
+[instrument.offices]
+file = "historical/offices.csv"  # digitised in pixels of the scan
+control_points = "historical/gcps.points"
+model = "auto"                   # the transform with the smallest leave-one-out error
+
 [output]
 crs = "ESRI:102027"              # of the GeoPackage; or "EPSG:4326"
 '''

@@ -74,7 +74,8 @@ def grid(
         ("", *(_label(eq.outcome) for eq in columns)),
     )
     foot = _foot([e for e, _ in shown], columns, controls, show_controls, clustering)
-    return Grid(head, tuple(body), tuple(foot), _notes([e for e, _ in shown], clustering, all_errors))
+    told = tuple(r for r in foot if any(r[1:]))  # R2 of 2SLS alone, J of exactly identified models: nothing to say
+    return Grid(head, tuple(body), told, _notes([e for e, _ in shown], clustering, all_errors))
 
 
 def _label(term: str) -> str:

@@ -1,7 +1,7 @@
 """The paper's controls: high-speed rail, technological similarity, intellectual-property cities (METHOD 4.3).
 
-In: tables of openings, of patents by class, of demonstration cities. Out: variables ``hsr``, ``ts``, ``ipp``, dated some
-years before the row. None of them asks which city is more developed.
+In: tables of openings, of patents by class, of demonstration cities. Out: variables ``hsr``, ``ts``, ``ipp``, dated
+some years before the row. None of them asks which city is more developed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from gis.errors import OptionInvalid, TableInvalid
 from gis.panel.covariates import city_positions
 from gis.panel.pair_index import n_pairs, pair_index
-from gis.panel.rows import PairRows, Variable, need, numbers, row_name, whole_numbers
+from gis.panel.rows import PairRows, Variable, need, numbers, row_name, shown, whole_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +85,9 @@ def _opening(frame: pd.DataFrame, where: object) -> NDArray[np.int32]:
     if (np.floor(year[known]) != year[known]).any():
         k = int(np.flatnonzero(known & (np.floor(np.where(known, year, 0)) != year))[0])
         raise TableInvalid(
-            f"open_year is {frame['open_year'].iloc[k]!r}", where=row_name(where, k), mend="write a whole year: 2011"
+            f"open_year is {shown(frame['open_year'].iloc[k])}",
+            where=row_name(where, k),
+            mend="write a whole year: 2011",
         )
     return np.where(known, np.where(known, year, 0), NEVER).astype(np.int32)
 
@@ -133,7 +135,9 @@ def similarities(
     n = numbers(frame, "n", where)
     if not (n >= 0).all():
         k = int(np.flatnonzero(~(n >= 0))[0])
-        raise TableInvalid(f"n is {frame['n'].iloc[k]!r}", where=row_name(where, k), mend="give a count of 0 or more")
+        raise TableInvalid(
+            f"n is {shown(frame['n'].iloc[k])}", where=row_name(where, k), mend="give a count of 0 or more"
+        )
     year = whole_numbers(frame, "year", where)
     years = np.arange(year.min(), year.max() + 1) if stock and year.size else np.unique(year)
     symbol = frame["ipc"].astype("string").str.strip().str.upper().str.slice(0, CLASS_LEVELS[level])

@@ -14,7 +14,7 @@ import numpy as np
 
 from gis.errors import CodeInvalid, OptionInvalid, TableInvalid
 from gis.panel.pair_index import is_six_digits
-from gis.panel.rows import PairRows, Variable, need, numbers, positions, row_name, whole_numbers
+from gis.panel.rows import PairRows, Variable, need, numbers, positions, row_name, shown, whole_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,7 +145,7 @@ def city_positions(
     if broken.any():
         k = int(np.flatnonzero(broken)[0])
         raise CodeInvalid(
-            f"{column.iloc[k]!r} in column {column.name} is not a six-digit code ({int(broken.sum())} such rows)",
+            f"{shown(column.iloc[k])} in column {column.name} is not a six-digit code ({int(broken.sum())} such rows)",
             where=row_name(where, k),
             mend='write codes as six-character text: "110000"; 00 after four digits',
         )

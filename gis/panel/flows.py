@@ -23,6 +23,7 @@ from gis.panel.rows import (
     roster_of,
     row_name,
     rows_from_frame,
+    shown,
     whole_numbers,
 )
 
@@ -237,7 +238,7 @@ def _checked_counts(flows: pd.DataFrame, where: object) -> Floats:
     if bad.any():
         k = int(np.flatnonzero(bad)[0])
         raise TableInvalid(
-            f"{int(bad.sum())} flows are negative or missing, first {flows['n'].iloc[k]!r} from "
+            f"{int(bad.sum())} flows are negative or missing, first {shown(flows['n'].iloc[k])} from "
             f"{flows['src'].iloc[k]} to {flows['dst'].iloc[k]} in {flows['year'].iloc[k]}",
             where=row_name(where, k) + ", column n",
             mend="give a count of 0 or more; leave out rows without a flow",

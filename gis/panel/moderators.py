@@ -14,7 +14,7 @@ import numpy as np
 from gis.boundaries.reference import provinces
 from gis.errors import OptionInvalid, TableInvalid
 from gis.panel.covariates import CityMatrix, pair_form
-from gis.panel.rows import PairRows, Variable, need, numbers, row_name
+from gis.panel.rows import PairRows, Variable, need, numbers, row_name, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,7 +69,7 @@ def compat_dem(imports: pd.DataFrame, codes: Iterable[str], at: Ints, where: obj
     if not (value >= 0).all():
         k = int(np.flatnonzero(~(value >= 0))[0])
         raise TableInvalid(
-            f"imports are {imports['value'].iloc[k]!r}", where=row_name(where, k), mend="give a value of 0 or more"
+            f"imports are {shown(imports['value'].iloc[k])}", where=row_name(where, k), mend="give a value of 0 or more"
         )
     product = _coded(imports["hs2"])
     country = _coded(imports["country"])

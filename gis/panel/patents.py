@@ -260,8 +260,11 @@ def places_from_codes(
         code = code[:6] if len(code) in (9, 12) else code.ljust(6, "0") if len(code) == 4 else code
         if len(code) != 6 or not code.isdigit():
             return NOWHERE
-        above = parent(known.get(code, code)) if parent else None
-        for one in (known.get(code), code, above, known.get(above or "")):
+        now = known.get(code, code)
+        if len(now) != 6:  # the unit ended: its code, given to another since, would mislead
+            return OUTSIDE
+        above = parent(now) if parent else None
+        for one in (now, above, known.get(above or "")):
             if one in at:
                 return at[one]
         return OUTSIDE

@@ -182,6 +182,11 @@ def row_name(where: object, row: int) -> str:
     return f"{where}, row {row + 1}" if where is not None else f"row {row + 1}"
 
 
+def shown(value: object) -> str:
+    """A cell as a message shows it: text in quotes, numbers as they are written."""
+    return repr(value) if isinstance(value, str) else str(value)
+
+
 def numbers(frame: pd.DataFrame, column: str, where: object = None) -> Floats:
     """(n,) float64 of a column, NaN where empty.
 
@@ -197,7 +202,7 @@ def numbers(frame: pd.DataFrame, column: str, where: object = None) -> Floats:
     if bad.any():
         k = int(np.flatnonzero(bad)[0])
         raise TableInvalid(
-            f"{int(bad.sum())} values of {column} are no finite number, first {frame[column].iloc[k]!r}",
+            f"{int(bad.sum())} values of {column} are no finite number, first {shown(frame[column].iloc[k])}",
             where=row_name(where, k),
             mend="correct it, or leave the cell empty where it is unknown",
         )
@@ -211,7 +216,7 @@ def whole_numbers(frame: pd.DataFrame, column: str, where: object = None) -> Int
     if bad.any():
         k = int(np.flatnonzero(bad)[0])
         raise TableInvalid(
-            f"{int(bad.sum())} values of {column} are missing or no whole number, first {frame[column].iloc[k]!r}",
+            f"{int(bad.sum())} values of {column} are missing or no whole number, first {shown(frame[column].iloc[k])}",
             where=row_name(where, k),
             mend=f"give every row its {column} as a whole number, or drop the row",
         )

@@ -107,7 +107,7 @@ class Waterfall:
 
         words = {
             "RESTRICTED": "outside the roster or the urban clusters",
-            "NOORDER": "no orientation: a level of the year before is missing",
+            "NOORDER": "no orientation: a level of the year before is missing, or a tie is dropped",
             "NOLEVEL": "no bal: a level of the row's year is missing",
             "ZEROHI": "no bal: the level of hi is 0",
             "NOFLOW": "no flow: outside the flows' years",

@@ -5,9 +5,8 @@ In: the tables of ``gis.pipeline.rebal_rows`` and their totals. Out: ``differenc
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import numpy as np
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from gis.pipeline.rebal_rows import SAME
 
@@ -60,6 +59,8 @@ def difference_text(
         f"The results on the boundaries of {b} stand in {new.workspace.results}.",
         "To make them the panel's, put their sections under [boundaries] in workspace.toml, then: lightpanel run",
     ]
+    if new.config.instrument is not None:
+        lines.append("The historical instrument is not among them: that run makes it, with flows in the new codes.")
     return "\n".join(lines) + "\n"
 
 
@@ -73,8 +74,8 @@ def _totals_text(totals: dict[str, float]) -> list[str]:
 
 def _levels_text(levels: pd.DataFrame) -> list[str]:
     moved, n = levels[levels["status"] == "changed"], levels["status"].value_counts().to_dict()
-    by_boundary = moved["change_boundary"].abs() > SAME * moved["level_after"].abs()
-    by_other = moved["change_other"].abs() > SAME * moved["level_before"].abs()
+    by_boundary = _moved(moved["level_same_bounds"], moved["level_after"])
+    by_other = _moved(moved["level_before"], moved["level_same_bounds"])
     lines = [
         (
             f"Levels (unit-years): {n.get('same', 0)} the same, {len(moved)} moved ({int(by_boundary.sum())} by the "
@@ -83,18 +84,32 @@ def _levels_text(levels: pd.DataFrame) -> list[str]:
         ),
     ]
     # One line per unit, its largest year: a unit that moved did so in most years.
-    worst = moved.assign(size=moved["change_share"].abs().fillna(np.inf)).sort_values(
-        "size", ascending=False, kind="stable"
-    )
-    units, n_years = worst.drop_duplicates(["old_code", "new_code"]), moved.groupby(["old_code", "new_code"]).size()
-    for row in units.head(SHOWN).to_dict("records"):
-        change = "missing in one" if np.isnan(row["change_share"]) else f"{row['change_share']:+.2%}"
-        lines.append(
-            f"  {row['new_code']} {row['city_name']}: {n_years[row['old_code'], row['new_code']]} years, most in "
-            f"{row['year']}: {row['level_before']:.6g} to {row['level_after']:.6g} ({change}; by the boundaries "
-            f"{row['change_boundary']:+.3g}, else {row['change_other']:+.3g}): {row['cause']}"
-        )
+    both = moved.dropna(subset=["level_before", "level_after"])
+    worst = both.assign(size=both["change_share"].abs()).sort_values("size", ascending=False, kind="stable")
+    units, n_years = worst.drop_duplicates(["old_code", "new_code"]), both.groupby(["old_code", "new_code"]).size()
+    lines += [
+        _level_line(row, int(n_years[row["old_code"], row["new_code"]])) for row in units.head(SHOWN).to_dict("records")
+    ]
+    for side, words in (("before", "have a level now and had none before"), ("after", "had a level and have none now")):
+        lost = moved[moved[f"level_{side}"].isna()]
+        if len(lost):
+            names = lost["city_name"].drop_duplicates()
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            lines.append(f"  {len(lost)} unit-years {words}: {', '.join(names[:SHOWN])}{more}")
     return lines
+
+
+def _level_line(row: Mapping[Any, Any], n_years: int) -> str:
+    return (
+        f"  {row['new_code']} {row['city_name']}: {n_years} years, most in {row['year']}: {row['level_before']:.6g} to "
+        f"{row['level_after']:.6g} ({row['change_share']:+.2%}; by the boundaries {row['change_boundary']:+.3g}, "
+        f"else {row['change_other']:+.3g}): {row['cause']}"
+    )
+
+
+def _moved(a: pd.Series, b: pd.Series) -> pd.Series:
+    """Whether two levels differ, a level that is missing on one side included."""
+    return ((a - b).abs() > SAME * b.abs()) | (a.isna() != b.isna())
 
 
 def _pairs_text(pairs: pd.DataFrame, status: str) -> list[str]:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 SAME = 1e-12
 """Levels and Bal closer than this share are the same: two orders of one summation differ by less."""
 
+LARGE = 1e6
+"""A move larger than any that has a number: a level that is missing on one side."""
+
 NONE = -1
 """Stands for a code that is missing."""
 
@@ -145,7 +148,14 @@ def pair_differences(
     hi_before, hi_after = rows["hi_as_new"].fillna(NONE), rows["hi_new"].fillna(NONE)
     differ = (hi_before != hi_after) | ~_close(rows["bal_old"], rows["bal_new"]) | (rows["side"] != "both")
     rows["flip"] = (hi_before != hi_after).where((hi_before != NONE) & (hi_after != NONE) & (rows["side"] == "both"))
-    return _pair_rows(rows[differ].reset_index(drop=True), levels)
+    # A unit may have a level in both results and pairs in one: a city since, directly administered before.
+    was, now = {*i, *j}, {*new["i"], *new["j"]}
+    back = {b: a for a, b in same.items()}
+    alone = {
+        "old_code": {c for c in {*old["i"], *old["j"]} if same.get(c) not in now},
+        "new_code": {c for c in now if c not in was or back.get(c) is None},
+    }
+    return _pair_rows(rows[differ].reset_index(drop=True), levels, alone)
 
 
 def _coded(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -167,7 +177,7 @@ def _mapped(codes: pd.Series, same: dict[int, int]) -> NDArray[np.int64]:
     return np.asarray(codes.map(same).fillna(NONE), np.int64)
 
 
-def _pair_rows(rows: pd.DataFrame, levels: pd.DataFrame) -> pd.DataFrame:
+def _pair_rows(rows: pd.DataFrame, levels: pd.DataFrame, alone: dict[str, set[int]]) -> pd.DataFrame:
     """Rows of ``REBAL_PAIR``, each with the unit whose level moved most in its year or the year before."""
     import pandas as pd
 
@@ -183,8 +193,8 @@ def _pair_rows(rows: pd.DataFrame, levels: pd.DataFrame) -> pd.DataFrame:
     picked = np.empty((3, len(rows)), object)
     for side, codes, here in (("old_code", ("i_old", "j_old"), vanished), ("new_code", ("i_new", "j_new"), ~vanished)):
         if here.any():
-            moves = _Moves(levels, side)
-            picked[:, here] = moves.larger(rows.loc[here, codes[0]], rows.loc[here, codes[1]], rows.loc[here, "year"])
+            i, j = (rows.loc[here, code].astype(np.int64) for code in codes)
+            picked[:, here] = _Moves(levels, side).larger(i, j, rows.loc[here, "year"], alone[side])
     out["cause_code"], out["cause_name"], out["cause"] = picked
     frame = pd.DataFrame(out)
     kinds = {
@@ -218,23 +228,27 @@ class _Moves:
         self.text = np.full((len(codes), n_years), "", object)
         self.text[at] = frame["cause"].to_numpy(object)
         names = dict(zip(frame[side], frame["city_name"], strict=True))
+        told = frame.groupby(side)["cause"].max().to_dict()  # of its years, one with a text
+        self.whole = np.array([told[c] or "forms pairs in one of the two results only" for c in codes], object)
         self.names = np.array([names[c] for c in codes], object)
 
-    def larger(self, i: pd.Series, j: pd.Series, year: pd.Series) -> Any:
-        """(3, n) code, name and cause of the unit of each pair that moved more."""
+    def larger(self, i: pd.Series, j: pd.Series, year: pd.Series, alone: set[int]) -> Any:
+        """(3, n) code, name and cause of the unit of each pair that moved more; first of all one of ``alone``."""
         t = year.to_numpy(int) - self.first
-        a, b = (np.searchsorted(self.codes, side.to_numpy(np.int64)) for side in (i, j))
+        a, b = (np.searchsorted(self.codes, side.to_numpy()) for side in (i, j))
+        only = np.isin(self.codes, list(alone))
 
         def best(unit: Any) -> tuple[Any, Any]:
             now, lag = self.score[unit, t], self.score[unit, t - 1]
-            return np.maximum(now, lag), np.where(now >= lag, t, t - 1)
+            return np.where(only[unit], np.inf, np.maximum(now, lag)), np.where(now >= lag, t, t - 1)
 
         (score_a, at_a), (score_b, at_b) = best(a), best(b)
         first = score_a >= score_b
         unit, at = np.where(first, a, b), np.where(first, at_a, at_b)
         still = np.maximum(score_a, score_b) == 0  # an order taken over from a year further back
         code = np.array([f"{c:06d}" for c in self.codes], object)[unit]
-        picked = np.stack([code, self.names[unit], self.text[unit, at]])
+        text = np.where(only[unit], self.whole[unit], self.text[unit, at])
+        picked = np.stack([code, self.names[unit], text])
         picked[:, still] = ""
         return picked
 
@@ -247,4 +261,4 @@ def _distance(frame: pd.DataFrame) -> Any:
     one = np.isnan(before) != np.isnan(after)
     new = frame["status"].isin(["appeared", "vanished"]).to_numpy()
     quiet = frame["status"].eq("same").to_numpy()
-    return np.where(quiet, 0.0, np.where(one | new | np.isnan(distance), np.inf, distance))
+    return np.where(quiet, 0.0, np.where(one | new | np.isnan(distance), LARGE, np.minimum(distance, LARGE)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gis.rasters.archive import file_sha256
 from gis.tables import atomic_path
@@ -33,16 +33,23 @@ def package_fingerprint() -> str:
 
 def run_key(workspace: Workspace, series: tuple[Series, ...]) -> str:
     """SHA-256 over the config, the content of every file a run reads, and the code."""
-    config, cache = workspace.config, workspace.cache
     parts = [package_fingerprint(), hashlib.sha256(workspace.config_path.read_bytes()).hexdigest()]
     parts += [f"{s.product.name}|{f.year}|{f.sha256}" for s in series for f in s.files]
-    vintages = (config.boundaries, *config.boundaries.vintages)
-    named = [layer.file for v in vintages for layer in (v.city, v.district) if layer]
-    masks = config.lights.masks
-    named += [f for f in (masks.flares, masks.water, config.panel.cities) if f]
-    for name in named:
-        parts += [file_sha256(path, cache) for path in _with_sidecars(workspace.path(name)) if path.is_file()]
+    for path in sorted(_named_files(workspace, workspace.config.model_dump())):
+        parts += [file_sha256(p, workspace.cache) for p in _with_sidecars(path)]
     return hashlib.sha256("|".join(parts).encode()).hexdigest()
+
+
+def _named_files(workspace: Workspace, value: Any) -> set[Path]:
+    """Every file that a text of the config names."""
+    if isinstance(value, dict):
+        return {path for item in value.values() for path in _named_files(workspace, item)}
+    if isinstance(value, (list, tuple)):
+        return {path for item in value for path in _named_files(workspace, item)}
+    if not isinstance(value, str) or not value or "\n" in value or len(value) > 1000:
+        return set()
+    path = workspace.path(value)
+    return {path} if path.is_file() else set()
 
 
 def _with_sidecars(path: Path) -> list[Path]:

@@ -6,7 +6,7 @@ In: a workspace. Out: ``out/``: Parquet tables, one GeoPackage, ``lineage.json``
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,8 @@ class RunResult:
     """What `gis.export.summary.print_summary` takes; empty where nothing was to do, and ``summary.txt`` stands."""
     reuse: str
     """What was taken from the store and what was computed, in one line."""
+    further: tuple[str, ...] = ()
+    """What the steps after the levels have to say: the instrument, where one is configured."""
 
 
 def run(
@@ -96,8 +98,21 @@ def run(
         return _as_it_stands(place, paths)
     inputs = read_inputs(place, series)
     result = compute(inputs, threads=threads, workers=workers, scheduler=scheduler, report=report)
+    if place.config.instrument is not None:
+        result = _with_instrument(result, threads, report)
     remember(place, key, result.paths)
     return result
+
+
+def _with_instrument(result: RunResult, threads: int | None, report: Report | None) -> RunResult:
+    """The historical instrument on top of a finished panel."""
+    from gis.pipeline.instrument import build_instrument, summary_lines
+
+    if "city pairs (Bal)" not in result.paths:
+        return replace(result, further=("instrument: none, for there are no pairs",))
+    built = build_instrument(result.workspace, threads=threads, report=report)
+    paths = {**result.paths, **{f"table {name}": path for name, path in built.paths.items()}}
+    return replace(result, paths=paths, further=tuple(summary_lines(built)))
 
 
 def compute(

@@ -378,14 +378,13 @@ def _weights(inputs: Inputs, vintage: Vintage, name: str) -> tuple[Crosswalk, Cr
     return crosswalk(old, new, weight=weight, raster=weight_raster(inputs, weight), max_uncovered=limit), by_area
 
 
-def weight_raster(inputs: Inputs, weight: str, year: int | None = None) -> WeightRaster:
-    """The population or light raster that weights are made from; default: that of the first year."""
+def weight_raster(inputs: Inputs, weight: str) -> WeightRaster:
+    """The population or light raster of the first year of the run: METHOD 9.4's base year."""
     if weight == "population":
-        people = inputs.population.of(year if year is not None else inputs.population.years[0])
+        people = inputs.population.of(min(y for plan in inputs.population_plan.values() for y, _ in plan))
         return WeightRaster(people.info, inputs.population_rules(people))
-    light = inputs.lights.of(year if year is not None else inputs.lights.years[0])
-    measure = inputs.config.levels.measure
-    return WeightRaster(light.info, inputs.light_rules(light), measure)
+    light = inputs.lights.of(min(y for plan in inputs.light_plan.values() for y, _ in plan))
+    return WeightRaster(light.info, inputs.light_rules(light), inputs.config.levels.measure)
 
 
 def carry_levels(

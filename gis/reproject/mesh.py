@@ -1,6 +1,6 @@
 """Coordinates of one grid's points in the cells of another: exact, at the price of a few.
 
-In: two grids. Out: ``Mesh``: exact coordinates at every 32nd point, from which all others are interpolated by cubics
+In: two grids. Out: ``Mesh``: exact coordinates at every 32nd point, from which all others are interpolated by quintics
 to within ``TOLERANCE`` of a cell. The error is measured block by block against PROJ; a block that misses it, or that
 touches the edge of a projection, is computed point by point instead.
 """
@@ -80,16 +80,10 @@ def _in_cells(other: Grid, x: NDArray[Any], y: NDArray[Any]) -> Floats:
 
 
 def lagrange_weights(step: int) -> Floats:
-    """(step + 1, 4): weights of nodes -1, 0, 1, 2 for the cubic through them at 0, 1 / step, ..., 1."""
-    u = np.arange(step + 1) / step
-    return np.column_stack(
-        [
-            -u * (u - 1) * (u - 2) / 6,
-            (u + 1) * (u - 1) * (u - 2) / 2,
-            -(u + 1) * u * (u - 2) / 2,
-            (u + 1) * u * (u - 1) / 6,
-        ]
-    )
+    """(step + 1, 6): weights of nodes -2 to 3 for the quintic through them at 0, 1 / step, ..., 1."""
+    u, nodes = np.arange(step + 1) / step, range(-2, 4)
+    # Differences of small whole numbers are exact, so that at both ends one weight is 1 and the others are 0.
+    return np.column_stack([np.prod([(u - k) / (node - k) for k in nodes if k != node], axis=0) for node in nodes])
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +101,13 @@ class Mesh:
     first_block: tuple[int, int]
     """(row, col) of the first block; those before it are out of reach of ``other``."""
     u: Floats = field(repr=False)
-    """(n_block_rows + 3, n_block_cols + 3): column coordinates of the nodes; the first block's corner is [1, 1]."""
+    """(n_block_rows + 5, n_block_cols + 5): column coordinates of the nodes; the first block's corner is [2, 2]."""
     v: Floats = field(repr=False)
     """The same for rows."""
     good: NDArray[np.bool_] = field(repr=False)
     """(n_block_rows, n_block_cols): blocks that may be interpolated; the others are computed point by point."""
     lagrange: Floats = field(repr=False)
-    """(step + 1, 4): weights of the nodes."""
+    """(step + 1, 6): weights of the nodes."""
     error: float = 0.0
     """Largest error measured in a good block [cells of ``other``]."""
 
@@ -142,15 +136,10 @@ class Mesh:
             points = np.empty((b - a, d - c))
             window_points(nodes, self.first_block, step, self.lagrange, a, c, points)
             part[a - row0 : b - row0, c - col0 : d - col0] = points
-        rows = slice(a // step - first_row, (b - 1) // step + 1 - first_row)
-        cols = slice(c // step - first_col, (d - 1) // step + 1 - first_col)
-        for i, j in np.argwhere(~self.good[rows, cols]):
-            r, s = (i + a // step) * step, (j + c // step) * step
-            some_rows, some_cols = np.arange(max(r, a), min(r + step, b)), np.arange(max(s, c), min(s + step, d))
-            row, col = np.meshgrid(some_rows, some_cols, indexing="ij")
-            out[:, some_rows[0] - row0 : some_rows[-1] + 1 - row0, some_cols[0] - col0 : some_cols[-1] + 1 - col0] = (
-                self.exact(row, col)
-            )
+        block_row, block_col = np.arange(a, b) // step - first_row, np.arange(c, d) // step - first_col
+        i, j = np.nonzero(~self.good[block_row[:, None], block_col])
+        if i.size:
+            out[:, i + (a - row0), j + (c - col0)] = self.exact(i + a, j + c)
         return out
 
 
@@ -190,16 +179,16 @@ def _mesh_with(grid: Grid, other: Grid, shift: float, extra: int, step: int) -> 
     # Blocks hold points 0 to n - 1; of corners there is one more than of cells.
     b_row0, b_row1 = row0 // step, min(row1, ny - 1 + extra) // step + 1
     b_col0, b_col1 = col0 // step, min(col1, nx - 1 + extra) // step + 1
-    rows, cols = np.arange(b_row0 - 1, b_row1 + 2), np.arange(b_col0 - 1, b_col1 + 2)
+    rows, cols = np.arange(b_row0 - 2, b_row1 + 3), np.arange(b_col0 - 2, b_col1 + 3)
     row, col = np.meshgrid(rows * step, cols * step, indexing="ij")
     u, v = points_in(grid, other, row, col, shift)
     finite = np.isfinite(u)
-    known = np.lib.stride_tricks.sliding_window_view(finite, (4, 4)).all(axis=(2, 3))
+    known = np.lib.stride_tricks.sliding_window_view(finite, (6, 6)).all(axis=(2, 3))
     weights = lagrange_weights(step)
     error = np.zeros(known.shape)
     half = step // 2
-    for i, j in ((half, half), (0, half), (half, 0)):  # a cubic misses most in the middle between nodes
-        r, c = np.meshgrid(rows[1:-2] * step + i, cols[1:-2] * step + j, indexing="ij")
+    for i, j in ((half, half), (0, half), (half, 0)):  # a quintic misses most in the middle between nodes
+        r, c = np.meshgrid(rows[2:-3] * step + i, cols[2:-3] * step + j, indexing="ij")
         truth = points_in(grid, other, r, c, shift)
         for nodes, true in ((u, truth[0]), (v, truth[1])):
             error = np.maximum(error, np.abs(_at(nodes, weights[i], weights[j]) - true))
@@ -212,9 +201,9 @@ def _mesh_with(grid: Grid, other: Grid, shift: float, extra: int, step: int) -> 
 
 
 def _at(nodes: Floats, by_row: Floats, by_col: Floats) -> Floats:
-    n, m = nodes.shape[0] - 3, nodes.shape[1] - 3
-    line = sum((by_row[k] * nodes[k : k + n] for k in range(4)), np.zeros((n, nodes.shape[1])))
-    return np.asarray(sum((by_col[k] * line[:, k : k + m] for k in range(4)), np.zeros((n, m))))
+    n, m = nodes.shape[0] - 5, nodes.shape[1] - 5
+    line = sum((by_row[k] * nodes[k : k + n] for k in range(6)), np.zeros((n, nodes.shape[1])))
+    return np.asarray(sum((by_col[k] * line[:, k : k + m] for k in range(6)), np.zeros((n, m))))
 
 
 REACH_STEP = 32

@@ -211,8 +211,8 @@ def forward_of(plan: Plan) -> Forward:
     mesh = mesh_of_corners(plan.info.grid, plan.target)
     u, v = mesh.u, mesh.v
     with np.errstate(invalid="ignore"):
-        side = np.hypot(np.diff(u[1:-1, 1:-1], axis=1)[:-1], np.diff(v[1:-1, 1:-1], axis=1)[:-1]) / mesh.step
-        tall = np.hypot(np.diff(u[1:-1, 1:-1], axis=0)[:, :-1], np.diff(v[1:-1, 1:-1], axis=0)[:, :-1]) / mesh.step
+        side = np.hypot(np.diff(u[2:-2, 2:-2], axis=1)[:-1], np.diff(v[2:-2, 2:-2], axis=1)[:-1]) / mesh.step
+        tall = np.hypot(np.diff(u[2:-2, 2:-2], axis=0)[:, :-1], np.diff(v[2:-2, 2:-2], axis=0)[:, :-1]) / mesh.step
     sizes = np.maximum(side, tall)[mesh.good]
     max_side = TORN * float(np.median(sizes)) if sizes.size else np.inf
     box = np.stack([*_block_range(u), *_block_range(v)], axis=-1)
@@ -223,6 +223,7 @@ def forward_of(plan: Plan) -> Forward:
 
 def _block_range(nodes: Floats) -> tuple[Floats, Floats]:
     """Lowest and highest coordinate in each block, from its corners and how far its sides bulge."""
+    nodes = nodes[1:-1, 1:-1]
     n, m = nodes.shape[0] - 3, nodes.shape[1] - 3
     a, b, c, d = (nodes[1 + i : 1 + i + n, 1 + j : 1 + j + m] for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)))
     # A second difference is eight times the bulge of a side; taken whole, and from both directions, it is ample.

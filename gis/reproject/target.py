@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gis.crs import crs_from, crs_name
+from gis.crs import crs_from, crs_name, transformer
 from gis.errors import CrsInvalid, OptionInvalid
 from gis.grid import Grid
 from gis.reproject.mesh import points_in
@@ -99,6 +99,7 @@ def _bounds(sources: Sequence[Grid], target: Grid) -> tuple[float, float, float,
         raise OptionInvalid("there is no raster to make a grid for", mend="name at least one raster")
     boxes = []
     for grid in sources:
+        _refuse_elsewhere(grid, target.crs)
         row, col = edge_corners(grid)
         u, v = points_in(grid, target, row, col, 0.0)
         lost = ~np.isfinite(u)
@@ -118,6 +119,31 @@ def _bounds(sources: Sequence[Grid], target: Grid) -> tuple[float, float, float,
         float(found[:, 2].max()),
         float(found[:, 3].max()),
     )
+
+
+def _refuse_elsewhere(grid: Grid, crs: CRS) -> None:
+    """Refuse a CRS made for another part of the earth: its formulas may answer there all the same."""
+    area = crs.area_of_use
+    if area is None or grid.crs.geodetic_crs is None:
+        return
+    row, col = edge_corners(grid)
+    t = grid.transform
+    move = transformer(grid.crs, grid.crs.geodetic_crs)
+    lon, lat = (np.asarray(v) for v in move.transform(t.c + col * t.a, t.f + row * t.e))
+    known = np.isfinite(lon) & np.isfinite(lat)
+    if not known.any():
+        return
+    lon, lat = lon[known], lat[known]
+    width = (area.east - area.west) % 360 or 360.0
+    # Data may surround the area without a corner inside it, so intervals are compared, not points.
+    start, span = float(lon.min()), float(np.ptp(lon))
+    meets = (start - area.west) % 360 <= width or (area.west - start) % 360 <= span
+    if not (meets and lat.min() <= area.north and lat.max() >= area.south):
+        raise CrsInvalid(
+            f"{crs_name(crs)} does not cover the raster: it is made for {area.name[:60]}",
+            where="--to",
+            mend="choose another --to, for example ESRI:102027 for China",
+        )
 
 
 def edge_corners(grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

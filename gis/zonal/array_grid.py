@@ -70,6 +70,8 @@ def array_raster(array: Any, *, crs: Any = None, nodata: float | None = None) ->
         raise OptionInvalid(f"a Dataset holds several arrays: {names}", mend="give one of them: dataset['name']")
     if not hasattr(array, "dims") or not hasattr(array, "coords"):
         raise OptionInvalid(f"a {type(array).__name__} does not say where its cells lie", mend=GEOREFERENCE)
+    if array.dtype == bool:
+        array = array.astype(np.uint8)
     working_dtype(array.dtype)  # refuses what is not a real number
     if array.attrs.get("scale_factor", 1.0) != 1.0 or array.attrs.get("add_offset", 0.0) != 0.0:
         raise RasterInvalid(
@@ -150,6 +152,12 @@ def _grid_mapping(array: xr.DataArray) -> dict[str, Any]:
     """Attributes of the coordinate that describes the CRS; empty without one."""
     named = array.encoding.get("grid_mapping") or array.attrs.get("grid_mapping") or "spatial_ref"
     return dict(array.coords[named].attrs) if named in array.coords else {}
+
+
+def not_of_the_map(array: xr.DataArray) -> dict[Hashable, xr.DataArray]:
+    """Coordinates that still mean something without x and y."""
+    mapping = array.encoding.get("grid_mapping") or array.attrs.get("grid_mapping") or "spatial_ref"
+    return {name: c for name, c in array.coords.items() if set(c.dims) <= set(array.dims[:-2]) and name != mapping}
 
 
 def _geotransform(reference: dict[str, Any]) -> Affine | None:

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gis.errors import OptionInvalid
+from gis.errors import OptionInvalid, RasterInvalid
 from gis.grid import STRIP_ROWS, Measure, Zones
 from gis.raster_io import CellRules, working_dtype
-from gis.zonal.array_grid import ArrayRaster
+from gis.raster_io.rows import EXACT_INTEGERS
+from gis.zonal.array_grid import ArrayRaster, not_of_the_map
 from gis.zonal.coverage import Coverage, coverage_from_zones
 from gis.zonal.distribution import Sweep
 from gis.zonal.engine import StripSums, ZoneSums, strip_arrays, weighted_sums
@@ -106,13 +107,12 @@ def statistics_of_array(
     compute = _lazy if data.chunks is not None else _now
     result = compute(data, plate, run)
     extra = data.dims[:-2]
-    coords = {name: c for name, c in data.coords.items() if set(c.dims) <= set(extra) and (c.dims or name in extra)}
     labels = np.arange(len(zones)) if index is None else index
     variables = {
         stat: xr.Variable(("zone", *extra), result[k], {"definition": definition_of(stat)})
         for k, stat in enumerate(stats)
     }
-    out = xr.Dataset(variables, coords=coords, attrs={"measure": measure})
+    out = xr.Dataset(variables, coords=not_of_the_map(data), attrs={"measure": measure})
     return out.assign_coords(zone=("zone", labels))
 
 
@@ -182,12 +182,23 @@ def part_of_strip(values: Array, strip: int, plate: Plate) -> StripPart:
     row0, row1 = coverage.grid.strip_rows(strip)
     col0, col1 = coverage.touched_columns(row0, row1)
     window = np.array(values[:, col0:col1], working_dtype(values.dtype), order="C")  # a copy: it is written to
+    if values.dtype in (np.int64, np.uint64):
+        _refuse_rounded(window, plate.rules)
     sums = table = None
     if plan.of("sums"):
         sums = _sums(window, col0, strip, plate)
     if plan.of("ordered"):
         table = table_of_values(window, col0, plate.rules, coverage, strip)
     return StripPart(sums, table)
+
+
+def _refuse_rounded(values: Array, rules: CellRules) -> None:
+    rounded = (np.abs(values) >= EXACT_INTEGERS) & ~np.isin(values, rules.nodata)
+    if rounded.any():
+        raise RasterInvalid(
+            f"the integer {values[rounded][0]:.0f} is too large to be held exactly (2^53)",
+            mend="if it is a fill value, name it: nodata=...",
+        )
 
 
 def _sums(values: Array, col0: int, strip: int, plate: Plate) -> StripSums:

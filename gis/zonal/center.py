@@ -75,7 +75,7 @@ def _spans_of(grid: Grid, polygon: Any) -> NDArray[np.int32]:
     """(n, 3) int32: row, first column, column after the last of the cells whose centre lies in a polygon."""
     import shapely
 
-    rings = shapely.get_rings(polygon)
+    rings = shapely.get_rings(shapely.get_parts(polygon))
     if not len(rings):
         return np.empty((0, 3), np.int32)
     xy, ring = shapely.get_coordinates(rings, return_index=True)

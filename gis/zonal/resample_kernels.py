@@ -36,20 +36,28 @@ def block_points(nodes: Floats, row: int, col: int, lagrange: Floats, out: Float
 
     Parameters
     ----------
-    nodes : (n, m) float64; the block's own corner is node (row + 1, col + 1).
-    lagrange : (step + 1, 4) float64
-        Weights of four neighbouring nodes; exactly one of them at both ends, so that neighbouring blocks agree.
+    nodes : (n, m) float64; the block's stencil begins at node (row, col).
+    lagrange : (step + 1, 6) float64
+        Weights of six nodes in line; exactly one of them at both ends, so that neighbouring blocks agree.
     out : (step + 1, step + 1) float64, filled.
     """
+    line = np.empty(6)
     for i in range(lagrange.shape[0]):
-        w0, w1, w2, w3 = lagrange[i, 0], lagrange[i, 1], lagrange[i, 2], lagrange[i, 3]
-        a = w0 * nodes[row, col] + w1 * nodes[row + 1, col] + w2 * nodes[row + 2, col] + w3 * nodes[row + 3, col]
-        col1, col2, col3 = col + 1, col + 2, col + 3
-        b = w0 * nodes[row, col1] + w1 * nodes[row + 1, col1] + w2 * nodes[row + 2, col1] + w3 * nodes[row + 3, col1]
-        c = w0 * nodes[row, col2] + w1 * nodes[row + 1, col2] + w2 * nodes[row + 2, col2] + w3 * nodes[row + 3, col2]
-        d = w0 * nodes[row, col3] + w1 * nodes[row + 1, col3] + w2 * nodes[row + 2, col3] + w3 * nodes[row + 3, col3]
+        w = lagrange[i]
+        for k in range(6):
+            c = col + k
+            line[k] = (
+                (w[0] * nodes[row, c] + w[1] * nodes[row + 1, c])
+                + (w[2] * nodes[row + 2, c] + w[3] * nodes[row + 3, c])
+                + (w[4] * nodes[row + 4, c] + w[5] * nodes[row + 5, c])
+            )
         for j in range(lagrange.shape[0]):
-            out[i, j] = lagrange[j, 0] * a + lagrange[j, 1] * b + lagrange[j, 2] * c + lagrange[j, 3] * d
+            w = lagrange[j]
+            out[i, j] = (
+                (w[0] * line[0] + w[1] * line[1])
+                + (w[2] * line[2] + w[3] * line[3])
+                + (w[4] * line[4] + w[5] * line[5])
+            )
 
 
 @nb.njit(cache=True, nogil=True)
@@ -64,18 +72,26 @@ def window_points(
         k = row // step - first_block[0]
         w = lagrange[row % step]
         for c in range(line.size):
-            line[c] = w[0] * nodes[k, c] + w[1] * nodes[k + 1, c] + w[2] * nodes[k + 2, c] + w[3] * nodes[k + 3, c]
+            line[c] = (
+                (w[0] * nodes[k, c] + w[1] * nodes[k + 1, c])
+                + (w[2] * nodes[k + 2, c] + w[3] * nodes[k + 3, c])
+                + (w[4] * nodes[k + 4, c] + w[5] * nodes[k + 5, c])
+            )
         for j in range(m):
             col = col0 + j
             c = col // step - first_block[1]
             w = lagrange[col % step]
-            out[i, j] = w[0] * line[c] + w[1] * line[c + 1] + w[2] * line[c + 2] + w[3] * line[c + 3]
+            out[i, j] = (
+                (w[0] * line[c] + w[1] * line[c + 1])
+                + (w[2] * line[c + 2] + w[3] * line[c + 3])
+                + (w[4] * line[c + 4] + w[5] * line[c + 5])
+            )
 
 
 # --- a projected cell split over target cells ------------------------------------------------------------------------
 
 
-@nb.njit(nogil=True, inline="always")
+@nb.njit(nogil=True, inline="always", error_model="numpy")
 def _piece(parts: Floats, row: int, xa: float, xb: float, area: float) -> None:
     """Add one edge piece inside one row; ``area`` is its signed height. The method is `gis.zonal.burn`'s."""
     left, right = (xa, xb) if xa <= xb else (xb, xa)
@@ -97,7 +113,7 @@ def _piece(parts: Floats, row: int, xa: float, xb: float, area: float) -> None:
         col += 1
 
 
-@nb.njit(nogil=True)
+@nb.njit(nogil=True, error_model="numpy")
 def _edge(parts: Floats, xa: float, ya: float, xb: float, yb: float) -> None:
     sign = 1.0
     if ya > yb:  # always downwards: two cells split their common edge by the same numbers
@@ -120,7 +136,7 @@ def _edge(parts: Floats, xa: float, ya: float, xb: float, yb: float) -> None:
         row += 1
 
 
-@nb.njit(nogil=True, inline="always")
+@nb.njit(nogil=True, inline="always", error_model="numpy")
 def _split(
     parts: Floats, n_rows: int, n_cols: int,
     x0: float, y0: float, x1: float, y1: float, x2: float, y2: float, x3: float, y3: float,
@@ -152,12 +168,40 @@ def _split(
     return kept
 
 
-@nb.njit(nogil=True, inline="always")
+@nb.njit(nogil=True, inline="always", error_model="numpy")
 def _is_data(x: float, low: float, high: float, nodata: float) -> bool:
     return (x >= low) & (x <= high) & (x != nodata)  # NaN fails the first two
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(nogil=True, inline="always")
+def _all_known(weight: Floats, row0: int, row1: int, col0: int, col1: int) -> bool:
+    """Whether every target cell of a box, as far as it lies in the tile, has data already."""
+    for row in range(max(row0, 0), min(row1, weight.shape[0])):
+        for col in range(max(col0, 0), min(col1, weight.shape[1])):
+            if weight[row, col] == 0.0:
+                return False
+    return True
+
+
+@nb.njit(nogil=True, inline="always")
+def _give(
+    parts: Floats, n_rows: int, n_cols: int, scale: float, total: Floats, weight: Floats, row0: int, col0: int
+) -> None:
+    """Add the pieces of one source cell to those target cells that lie in the tile, and leave ``parts`` empty."""
+    for i in range(n_rows):
+        row = row0 + i
+        inside = 0 <= row < weight.shape[0]
+        for j in range(n_cols):
+            piece, col = parts[i, j], col0 + j
+            parts[i, j] = 0.0
+            if inside and piece > 0.0 and 0 <= col < weight.shape[1]:
+                total[row, col] += scale * piece
+                weight[row, col] += piece
+        parts[i, n_cols] = 0.0
+        parts[i, n_cols + 1] = 0.0
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
 def split_cells(
     values: Values,
     rules: tuple[float, float, float, float],
@@ -189,44 +233,50 @@ def split_cells(
     """
     low, high, nodata, floor = rules
     row0, row1, col0, col1 = tile
-    for i in range(values.shape[0]):
-        for j in range(values.shape[1]):
-            x = float(values[i, j])
-            if not _is_data(x, low, high, nodata):
-                continue
-            x0, x1, x2, x3 = us[i, j], us[i, j + 1], us[i + 1, j + 1], us[i + 1, j]
-            y0, y1, y2, y3 = vs[i, j], vs[i, j + 1], vs[i + 1, j + 1], vs[i + 1, j]
-            left, right = min(min(x0, x1), min(x2, x3)), max(max(x0, x1), max(x2, x3))
-            top, bottom = min(min(y0, y1), min(y2, y3)), max(max(y0, y1), max(y2, y3))
-            if not ((right > col0) & (left < col1) & (bottom > row0) & (top < row1)):
-                continue
-            if not ((right - left <= max_side) & (bottom - top <= max_side)):
-                continue
-            x = x if x >= floor else 0.0
-            first_col, first_row = int(np.floor(left)), int(np.floor(top))
-            n_cols, n_rows = int(np.floor(right)) - first_col + 1, int(np.floor(bottom)) - first_row + 1
-            if n_cols == 1 and n_rows == 1:
-                area = 0.5 * abs((x2 - x0) * (y3 - y1) - (x3 - x1) * (y2 - y0))
-                total[first_row - row0, first_col - col0] += x if is_count else x * area
-                weight[first_row - row0, first_col - col0] += area
-                continue
-            if n_rows > parts.shape[0] or n_cols + 2 > parts.shape[1]:
-                parts = np.zeros((n_rows + 2, n_cols + 4))
-            fx, fy = float(first_col), float(first_row)
-            area = _split(parts, n_rows, n_cols, x0 - fx, y0 - fy, x1 - fx, y1 - fy, x2 - fx, y2 - fy, x3 - fx, y3 - fy)
-            scale = (x / area if area > 0.0 else 0.0) if is_count else x
-            for row in range(n_rows):
-                inside_rows = row0 <= first_row + row < row1
-                for col in range(n_cols):
-                    piece = parts[row, col]
-                    if inside_rows and piece > 0.0 and col0 <= first_col + col < col1:
-                        total[first_row + row - row0, first_col + col - col0] += scale * piece
-                        weight[first_row + row - row0, first_col + col - col0] += piece
-            parts[:n_rows, : n_cols + 2] = 0.0
+    # Cells without anybody come last: they only say that there is data, which is mostly known by then.
+    for empty in range(2 if is_count else 1):
+        left_over = False
+        for i in range(values.shape[0]):
+            for j in range(values.shape[1]):
+                x = float(values[i, j])
+                if not _is_data(x, low, high, nodata):
+                    continue
+                x = x if x >= floor else 0.0
+                if is_count and (x == 0.0) != (empty == 1):
+                    left_over = True
+                    continue
+                x0, x1, x2, x3 = us[i, j], us[i, j + 1], us[i + 1, j + 1], us[i + 1, j]
+                y0, y1, y2, y3 = vs[i, j], vs[i, j + 1], vs[i + 1, j + 1], vs[i + 1, j]
+                left, right = min(min(x0, x1), min(x2, x3)), max(max(x0, x1), max(x2, x3))
+                top, bottom = min(min(y0, y1), min(y2, y3)), max(max(y0, y1), max(y2, y3))
+                if not ((right > col0) & (left < col1) & (bottom > row0) & (top < row1)):
+                    continue
+                if not ((right - left <= max_side) & (bottom - top <= max_side)):
+                    continue
+                first_col, first_row = int(np.floor(left)), int(np.floor(top))
+                n_cols, n_rows = int(np.floor(right)) - first_col + 1, int(np.floor(bottom)) - first_row + 1
+                r, c = first_row - row0, first_col - col0
+                if empty and _all_known(weight, r, r + n_rows, c, c + n_cols):
+                    continue
+                if n_cols == 1 and n_rows == 1:
+                    area = 0.5 * abs((x2 - x0) * (y3 - y1) - (x3 - x1) * (y2 - y0))
+                    total[r, c] += x if is_count else x * area
+                    weight[r, c] += area
+                    continue
+                if n_rows > parts.shape[0] or n_cols + 2 > parts.shape[1]:
+                    parts = np.zeros((n_rows + 2, n_cols + 4))
+                fx, fy = float(first_col), float(first_row)
+                area = _split(
+                    parts, n_rows, n_cols, x0 - fx, y0 - fy, x1 - fx, y1 - fy, x2 - fx, y2 - fy, x3 - fx, y3 - fy
+                )
+                scale = (x / area if area > 0.0 else 0.0) if is_count else x
+                _give(parts, n_rows, n_cols, scale, total, weight, r, c)
+        if not left_over:
+            break
     return parts
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, error_model="numpy")
 def split_blocks(
     values: Values,
     origin: tuple[int, int],
@@ -261,7 +311,7 @@ def split_blocks(
         parts = split_cells(some, rules, us, vs, max_side, is_count, tile, total, weight, parts)
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, error_model="numpy")
 def account_cells(
     values: Values,
     rules: tuple[float, float, float, float],
@@ -318,7 +368,7 @@ def account_cells(
             parts[:n_rows, : n_cols + 2] = 0.0
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, error_model="numpy")
 def account_blocks(
     values: Values,
     origin: tuple[int, int],

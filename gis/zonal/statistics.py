@@ -88,10 +88,9 @@ def zonal_stats(
     weights : path or `RasterInfo`, optional
         A raster of counts (persons per cell) on the same or any other grid and CRS, for the statistics in `WEIGHTED`;
         `gis.zonal.weighted` says how cells are matched.
-    band : counted from 1.
+    band, layer : band of a raster file, from 1; layer of the zones' file.
     nodata : a further value that means no data.
     raster_crs, zones_crs, weights_crs : CRS of an input that carries none.
-    layer : layer of the zones' file.
     threads : default: one per core. Changes no bit.
 
     Returns
@@ -115,15 +114,13 @@ def zonal_stats(
     """
     import pandas as pd
 
-    from gis.boundaries import read_zones
     from gis.graph import run_tasks
 
     names = check_statistics(stats)
     if measure not in MEASURES:
         raise OptionInvalid(f"no measure {measure!r}", mend=f"one of {', '.join(MEASURES)}")
     check_weights(names, weights)
-    if hasattr(zones, "to_frame") and hasattr(zones, "geometry"):  # a GeoSeries
-        zones = zones.to_frame("geometry")
+    value, index = _read_zones(zones, layer, zones_crs)
 
     def run(function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
         return run_tasks(function, tasks, threads=threads)
@@ -133,20 +130,25 @@ def zonal_stats(
         from gis.zonal.arrays import statistics_of_array
 
         array = array_raster(raster, crs=raster_crs, nodata=nodata)
-        value, index = read_zones(zones, layer=layer, crs=zones_crs), _index(zones)
         return statistics_of_array(array, value, names, measure=measure, weights=weights, index=index, run=run)
     info = raster if isinstance(raster, RasterInfo) else read_info(raster, band=band, crs=raster_crs)
-    value, index = read_zones(zones, layer=layer, crs=zones_crs), _index(zones)
     laid = lay_weights(weights, value, info.grid, names, crs=weights_crs, run=run)
     coverage = coverage_from_zones(info.grid, value, run=run)
     rules = plain_rules(info, nodata)
     columns = statistics_of(info, coverage, names, measure=measure, rules=rules, weights=laid, run=run)
-    return pd.DataFrame(columns, index=pd.RangeIndex(len(value)) if index is None else index)
+    return pd.DataFrame(columns, index=index)
 
 
-def _index(zones: Any) -> pd.Index | None:
-    """The index of a GeoDataFrame; None for a file, whose zones are numbered from 0."""
-    return zones.index if hasattr(zones, "index") and hasattr(zones, "geometry") else None
+def _read_zones(zones: Any, layer: str | None, crs: Any) -> tuple[Zones, pd.Index]:
+    """Zones, and the index of a frame; the zones of a file are numbered from 0."""
+    import pandas as pd
+
+    from gis.boundaries import read_zones
+
+    if hasattr(zones, "to_frame") and hasattr(zones, "geometry"):  # a GeoSeries
+        zones = zones.to_frame("geometry")
+    value = read_zones(zones, layer=layer, crs=crs)
+    return value, zones.index if hasattr(zones, "geometry") else pd.RangeIndex(len(value))
 
 
 def check_weights(stats: Sequence[str], weights: Any) -> None:
