@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 HERE = Path(__file__).resolve().parent
 
 
-# --- measurements: each runs alone in a process ------------------------------------------------------------------------
+# --- measurements: each runs alone in a process ---
 
 
 def bare_read(files: list[Path], threads: int) -> None:
@@ -104,16 +104,14 @@ def on_cluster(files: list[Path], layers: dict, workers: int, folder: Path) -> d
         return {"inner_s": time.perf_counter() - start}
 
 
-def exactextract_stack(files: list[Path], layers: dict, folder: Path) -> None:
-    """exactextract in its best mode: one call per stack of bands and layer."""
+def exactextract_stack(files: list[Path], layers: dict) -> None:
+    """Time exactextract in its best mode: one call per stack of bands and layer."""
     import exactextract
 
-
     for grid in ("lights", "people"):
-        some = [f for f in files if f.name.startswith(grid)]
-        vrt = write_vrt(some, folder / f"{grid}.vrt")
+        some = [str(f) for f in files if f.name.startswith(grid)]
         for frame in layers.values():
-            exactextract.exact_extract(str(vrt), frame, ["sum"], output="pandas")
+            exactextract.exact_extract(some, frame, ["sum"], output="pandas")
 
 
 def exactextract_one(files: list[Path], layers: dict, out: Path) -> None:
@@ -142,12 +140,14 @@ def rasterize_one(files: list[Path], layers: dict) -> None:
     with rasterio.open(files[0]) as source:
         values, transform, nodata = source.read(1), source.transform, source.nodata
     for frame in layers.values():
-        labels = rasterize(zip(frame.geometry, range(1, len(frame) + 1), strict=True), values.shape, transform=transform)
+        labels = rasterize(
+            zip(frame.geometry, range(1, len(frame) + 1), strict=True), values.shape, transform=transform
+        )
         good = values != np.float32(nodata)
         np.bincount(labels[good].ravel(), weights=values[good].ravel().astype(float))
 
 
-# --- running them -------------------------------------------------------------------------------------------------------
+# --- running them ---
 
 
 def child(name: str, options: dict) -> None:
@@ -161,7 +161,7 @@ def child(name: str, options: dict) -> None:
         "bare": lambda: bare_read(files, options["threads"]),
         "ours": lambda: ours(files, layers, options["threads"], Path(warm) if warm else None, options.get("out")),
         "cluster": lambda: on_cluster(files, layers, options["threads"], folder / "store"),
-        "exactextract": lambda: exactextract_stack(files, layers, folder),
+        "exactextract": lambda: exactextract_stack(files, layers),
         "exactextract_one": lambda: exactextract_one(files, layers, options["out"]),
         "rasterstats_one": lambda: rasterstats_one(files, layers),
         "rasterize_one": lambda: rasterize_one(files, layers),
@@ -236,6 +236,8 @@ def run_all(arguments: argparse.Namespace, files: list[Path], zones: str) -> lis
                  both["inner_s"] / reads[2]["wall_s"]))  # fmt: skip
     if arguments.peers:
         n = len(files)
+        stack = measure("exactextract", 1, threads=1, **common)
+        rows.append(("exactextract, one call per stack", stack, stack["wall_s"] / reads[2]["wall_s"]))
         for name, label in (("rasterize_one", "rasterize + bincount (centres)"), ("rasterstats_one", "rasterstats")):
             one = measure(name, 1, threads=1, **common)
             rows.append((f"{label}, one raster x {n}", {**one, "wall_s": one["wall_s"] * n},

@@ -87,7 +87,7 @@ def demo(
     known, and the last table compares them with what the engine found.
     """
     from gis.demo import write_demo
-    from gis.pipeline.demo import compare_with_truth, is_demo
+    from gis.pipeline.demo import compare_with_truth, is_demo, known_coefficients
 
     if is_demo(folder):
         typer.echo(f"demo workspace {folder} is there already: running it again", err=True)
@@ -99,6 +99,7 @@ def demo(
     result = _run(folder, threads, quiet)
     _print_summary(result)
     typer.echo(compare_with_truth(result))
+    typer.echo(known_coefficients(folder))
     typer.echo(f"\nThe workspace is {folder}: look at {folder / 'workspace.toml'}, then at {folder / 'out'}.")
 
 

@@ -23,7 +23,6 @@ from gis.cli_boundaries import app
 from gis.errors import BoundaryInvalid, CrsMismatch, CrsMissing, GeometryInvalid, OptionInvalid
 from gis.pipeline.boundaries_check import check_file, fix_file
 
-
 # A file without a CRS is written on purpose.
 pytestmark = pytest.mark.filterwarnings("ignore:'crs' was not provided")
 

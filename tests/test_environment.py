@@ -14,7 +14,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-IMPORTED_AS = {"yaml": "pyyaml", "pydantic_core": "pydantic"}
+IMPORTED_AS = {"PIL": "pillow", "yaml": "pyyaml", "pydantic_core": "pydantic"}
 """Import name -> distribution that brings it, where the two differ."""
 
 

@@ -114,10 +114,10 @@ def test_a_table_of_another_vintage_is_carried():
 
 
 CITY_FAULTS = {
-    "unknown code": (city(city_code=[*CODES[:3], "341400"]), CodeInvalid, "341400 is not a city of the panel", 4, "vintage"),
+    "unknown code": (city(city_code=[*CODES[:3], "341400"]), CodeInvalid, "341400 is not a city", 4, "vintage"),
     "a word for a code": (city(city_code=[*CODES[:3], "Chaohu"]), CodeInvalid, "'Chaohu'", 4, "six-character text"),
-    "a missing code": (city(city_code=[*CODES[:3], None]), CodeInvalid, "None", 4, "six-character text"),
-    "a city twice": (city(city_code=[*CODES[:3], CODES[0]]), TableInvalid, "110000, 2001 in rows 1 and 4", 4, "keep one row"),
+    "a missing code": (city(city_code=[*CODES[:3], None]), CodeInvalid, "an empty cell", 4, "six-character text"),
+    "a city twice": (city(city_code=[*CODES[:3], CODES[0]]), TableInvalid, "rows 1 and 4", 4, "keep one row"),
     "a word for a number": (city(gdp=[1, 2, 3, "n/a"]), TableInvalid, "'n/a'", 4, "leave the cell empty"),
     "no year": (city(year=[2001, 2001, None, 2001]), TableInvalid, "first nan", 3, "give every row its year"),
 }  # fmt: skip

@@ -85,7 +85,7 @@ def examine_file(
     columns = Columns(code=code, name=name)
     intakes = [open_layer(path, one, encoding) for one in names]
     exams = [_examine(intake, columns, vintage, crs) for intake in intakes]
-    guesses = {called(exam.intake.crs): exam.intake.crs for exam in exams if exam.report.crs_origin == "guessed"}
+    guesses = {exam.report.crs: exam.intake.crs for exam in exams if exam.report.crs_origin == "guessed"}
     if len(guesses) == 1:  # layers of one file share a CRS; lines, or units without codes, cannot tell theirs
         (sibling,) = guesses.values()
         for k, exam in enumerate(exams):

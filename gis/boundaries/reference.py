@@ -1,7 +1,7 @@
 """The reference tables: which unit stood in which year under which code, what became of it, where it lies.
 
-In: the CSV files of ``boundaries/`` that travel with the package. Out: tuples of frozen rows, read once. Every table is
-facts with a named source (docs/boundaries-doctor.md#reference-tables); ``tests/golden/make_boundary_tables.py`` makes them.
+In: the CSV files of ``boundaries/`` that travel with the package. Out: tuples of frozen rows, read once. The tables are
+facts with named sources (docs/boundaries-doctor.md#reference-tables), made by ``tests/golden/make_boundary_tables.py``.
 """
 
 from __future__ import annotations

@@ -144,8 +144,9 @@ def city_positions(
     broken = ~texts.map(is_six_digits, na_action=None).fillna(False).to_numpy(bool)
     if broken.any():
         k = int(np.flatnonzero(broken)[0])
+        cell = shown(column.iloc[k]) if column.notna().iloc[k] else "an empty cell"
         raise CodeInvalid(
-            f"{shown(column.iloc[k])} in column {column.name} is not a six-digit code ({int(broken.sum())} such rows)",
+            f"{cell} in column {column.name} is not a six-digit code ({int(broken.sum())} such rows)",
             where=row_name(where, k),
             mend='write codes as six-character text: "110000"; 00 after four digits',
         )

@@ -44,3 +44,14 @@ def compare_with_truth(result: RunResult) -> str:
                 f"{int(error.notna().sum())} unit-years"
             )
     return "\n".join(lines)
+
+
+def known_coefficients(folder: Path) -> str:
+    """Estimates beside the coefficients they should find, or how to get the libraries that estimate."""
+    from gis.estimate.fixed_effects import LibraryMissing
+    from gis.pipeline.estimate import demo_table
+
+    try:
+        return demo_table(folder)
+    except LibraryMissing as error:
+        return f"Estimation was left out: {error.what}; {error.mend}"
