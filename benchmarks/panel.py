@@ -4,6 +4,7 @@
     python benchmarks/panel.py districts   # 2,850 districts, 21 years: 81.2 million rows, streamed to Parquet
     python benchmarks/panel.py citations   # 3 million patents, 10 million citations
     python benchmarks/panel.py networks    # betweenness of 296 and 2,850 nodes, and networkx
+    python benchmarks/panel.py engines     # the citations again, by us, by DuckDB and by Polars where installed
 
 In: nothing. Out: seconds and peak memory on standard output. Start each in a fresh process: peaks are the process's.
 Data are made up from a seed; `citations` is checked against a count of another kind before it prints.
@@ -13,6 +14,8 @@ from __future__ import annotations
 
 import argparse
 import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -287,10 +290,90 @@ def networks(sizes: tuple[int, ...] = (296, 2850), density: float = 0.15) -> Non
             print(f"  largest difference {np.abs(mine - np.array(list(peer.values()))).max():.1e}")
 
 
+ENGINES = ("lightpanel", "duckdb", "duckdb 900MB", "polars")
+
+
+def engines(n_patents: int = 3_000_000, n_citations: int = 10_000_000, seed: int = 1907) -> None:
+    """The same files through several engines, each in a process of its own; all must find the same flows."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_citation_files(Path(folder), n_patents, n_citations, seed)
+        found = set()
+        for name in ENGINES:
+            command = [sys.executable, __file__, "engine", "--name", name, "--folder", folder]
+            result = subprocess.run(command, capture_output=True, text=True, check=False)
+            print(f"{name:14} {result.stdout.strip() or result.stderr.strip().splitlines()[-1]}", flush=True)
+            if result.returncode == 0:
+                found.add(tuple(result.stdout.split()[:2]))
+        if len(found) != 1:
+            raise SystemExit(f"the engines differ: {found}")
+
+
+def write_citation_files(folder: Path, n: int, m: int, seed: int) -> None:
+    import pyarrow.parquet as pq
+
+    rng = np.random.default_rng(seed)
+    ids = np.char.add("CN", (20_00_10_000_000 + np.arange(n)).astype(str))
+    place = np.array(codes_of(296))[np.minimum(rng.zipf(1.5, n) - 1, 295)]
+    columns = {"application": ids, "year": rng.integers(2000, 2020, n), "is_digital": rng.random(n) < 0.6,
+               "type": rng.choice(["invention", "utility", "design"], n, p=[0.5, 0.4, 0.1]), "city_code": place}  # fmt: skip
+    pq.write_table(pa.table(columns), folder / "patents.parquet")
+    a, b = rng.integers(0, n, m), (n * rng.random(m) ** 3).astype(np.int64)
+    pq.write_table(
+        pa.table({"citing": ids[a], "cited": ids[b]}), folder / "citations.parquet", row_group_size=1_000_000
+    )
+
+
+def engine(name: str, folder: Path) -> None:
+    """One engine; prints flows, their sum, seconds and peak memory."""
+    patents, cited = folder / "patents.parquet", folder / "citations.parquet"
+    begin = time.perf_counter()
+    if name == "lightpanel":
+        from gis.panel.patents import places_from_codes
+        from gis.pipeline.panel_inputs import PATENT_COLUMNS, read_columns, stream_columns
+
+        table = read_columns(patents, {}, PATENT_COLUMNS, "utf-8", "patents")
+        codes = codes_of(296)
+        known = patents_from_table(table, places_from_codes(table, "city_code", codes), codes)
+        del table
+        flows = flows_from_citations(known, stream_columns(cited, {}, ("citing", "cited"), "utf-8", "citations")).flows
+        n, total = len(flows), int(flows["n"].sum())
+    elif name.startswith("duckdb"):
+        import duckdb
+
+        base = duckdb.connect()
+        for limit in name.split()[1:]:
+            base.execute(f"set memory_limit = '{limit}'; set threads = 2; set temp_directory = '{folder / 'spill'}'")
+        n, total = base.execute(
+            f"""with flow as (
+                    select b.city_code src, a.city_code dst, a.year, count(*) n
+                    from (select distinct citing, cited from '{cited}') c
+                    join '{patents}' a on a.application = c.citing join '{patents}' b on b.application = c.cited
+                    where a.type <> 'design' and b.type <> 'design' and b.is_digital group by all)
+                select count(*), sum(n) from flow"""
+        ).fetchone()
+    else:
+        import polars as pl
+
+        kept = pl.scan_parquet(patents).filter(pl.col("type") != "design")
+        a = kept.select(citing="application", year="year", dst="city_code")
+        b = kept.filter("is_digital").select(cited="application", src="city_code")
+        joined = pl.scan_parquet(cited).unique().join(a, on="citing").join(b, on="cited")
+        flows = joined.group_by("src", "dst", "year").len().collect(engine="streaming")
+        n, total = len(flows), int(flows["len"].sum())
+    print(f"{n} {int(total)} {time.perf_counter() - begin:7.1f} s   peak {peak_gb():.2f} GB")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("cities", "districts", "citations", "networks"))
-    {"cities": cities, "districts": districts, "citations": citations, "networks": networks}[parser.parse_args().what]()
+    parts = {"cities": cities, "districts": districts, "citations": citations, "networks": networks, "engines": engines}
+    parser.add_argument("what", choices=(*parts, "engine"))
+    parser.add_argument("--name", choices=ENGINES, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.what == "engine":
+        engine(asked.name, asked.folder)
+    else:
+        parts[asked.what]()
 
 
 if __name__ == "__main__":

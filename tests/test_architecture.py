@@ -30,6 +30,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("export",),
     ("demo",),
     ("pipeline",),
+    ("cli_boundaries",),
     ("cli",),
 )
 """From left to right; modules in one bracket do not import one another."""

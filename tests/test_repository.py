@@ -222,7 +222,7 @@ def test_readme_has_exactly_two_set_up_commands_and_both_stand_alone(checkout):
         assert "\n" not in command
         make, install, job = command.split(" && ")
         assert make == "python3 -m venv .venv"
-        assert re.fullmatch(r"\.venv/bin/pip install -q -e ('\.\[test\]'|\.)", install)
+        assert re.fullmatch(r"\.venv/bin/pip install -q -e '\.\[(test|estimate)\]'", install)
         assert job.startswith(".venv/bin/")
 
 

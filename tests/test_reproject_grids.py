@@ -22,7 +22,7 @@ from gis.errors import CrsInvalid, GisError, OptionInvalid, RasterInvalid
 from gis.grid import Grid
 from gis.pipeline.reproject import product_of, reproject_files, year_of
 from gis.raster_io import CellRules, read_info
-from gis.raster_io.overviews import halved, n_levels, write_counts
+from gis.raster_io.overviews import halved, n_levels, write_cog
 from gis.reproject import plan_for, target_grid, write_reprojected
 from gis.reproject.mesh import lagrange_weights, mesh_of_centres, mesh_of_corners, points_in, reach
 from gis.tables import LEDGER, check
@@ -138,14 +138,14 @@ def test_several_sources_share_one_target():
 
 
 REFUSED = [
-    (dict(cell=0.0), OptionInvalid, "give its side in metre: --cell 1000"),
-    (dict(cell=-5.0), OptionInvalid, "give its side in metre: --cell 1000"),
-    (dict(cell=float("nan")), OptionInvalid, "give its side in metre: --cell 1000"),
-    (dict(cell=1e-3), OptionInvalid, "the cell is measured in the unit of the target CRS, metre"),
-    (dict(cell=1e9), OptionInvalid, "the cell is measured in the unit of the target CRS, metre"),
-    (dict(cell=1000.0, crs=WGS84), OptionInvalid, "the unit of the target CRS, degree: --cell 0.01"),
-    (dict(crs="EPSG:32633"), CrsInvalid, "choose another --to"),
-    (dict(crs="EPSG:102027"), CrsInvalid, 'crs = "ESRI:102027"'),
+    ({"cell": 0.0}, OptionInvalid, "give its side in metre: --cell 1000"),
+    ({"cell": -5.0}, OptionInvalid, "give its side in metre: --cell 1000"),
+    ({"cell": float("nan")}, OptionInvalid, "give its side in metre: --cell 1000"),
+    ({"cell": 1e-3}, OptionInvalid, "the cell is measured in the unit of the target CRS, metre"),
+    ({"cell": 1e9}, OptionInvalid, "the cell is measured in the unit of the target CRS, metre"),
+    ({"cell": 1000.0, "crs": WGS84}, OptionInvalid, "the unit of the target CRS, degree: --cell 0.01"),
+    ({"crs": "EPSG:32633"}, CrsInvalid, "choose another --to"),
+    ({"crs": "EPSG:102027"}, CrsInvalid, 'crs = "ESRI:102027"'),
 ]
 
 
@@ -175,7 +175,7 @@ def test_overviews_of_counts_add_up_and_those_of_lights_do_not(tmp_path):
     grid = Grid((900, 1300), Affine(1000, 0, 0, 0, -1000, 900_000), LAMBERT)
     values = np.random.default_rng(2).integers(0, 9, grid.shape).astype(np.float64)
     values[:, :200] = np.nan
-    write_counts(tmp_path / "c.tif", [values[:311], values[311:]], grid, dtype="float64", nodata=np.nan)
+    write_cog(tmp_path / "c.tif", [values[:311], values[311:]], grid, dtype="float64", nodata=np.nan, overviews="sum")
     with rasterio.open(tmp_path / "c.tif") as whole:
         assert whole.overviews(1) == [2, 4] and whole.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
         assert np.array_equal(whole.read(1), values, equal_nan=True)
@@ -185,6 +185,12 @@ def test_overviews_of_counts_add_up_and_those_of_lights_do_not(tmp_path):
             assert cells.shape == (900 // 2 ** (level + 1), 1300 // 2 ** (level + 1))
             assert np.nansum(cells) == np.nansum(values)
             assert np.isnan(cells[:, : 200 // 2 ** (level + 1)]).all()
+    write_cog(tmp_path / "i.tif", [values], grid, dtype="float32", nodata=np.nan, overviews="average", predictor=True)
+    with rasterio.open(tmp_path / "i.tif", overview_level=0) as view:
+        assert np.nanmax(np.abs(view.read(1)[:, 100:] - halved(values, np.nan)[:, 100:] / 4)) < 1e-6  # float32
+    write_cog(tmp_path / "n.tif", [values], grid, dtype="float32", nodata=np.nan, overviews="nearest")
+    with rasterio.open(tmp_path / "n.tif", overview_level=1) as view:
+        assert np.isin(view.read(1)[:, 60:], np.arange(9)).all()
     # The right edge of the coarser view is that of the data, not beyond: 1300 / 4 = 325
     assert not np.isnan(cells[:, -1]).any()
 
@@ -338,5 +344,5 @@ def test_strips_that_do_not_fill_the_grid_are_refused(tmp_path):
     grid = Grid((4, 4), Affine(1, 0, 0, 0, -1, 4), LAMBERT)
     for strips, mend in (([np.zeros((3, 4))], "give every row"), ([np.zeros((4, 5))], "give strips of full rows")):
         with pytest.raises(OptionInvalid, match=mend):
-            write_counts(tmp_path / "o.tif", strips, grid, dtype="float64", nodata=-1)
+            write_cog(tmp_path / "o.tif", strips, grid, dtype="float64", nodata=-1, overviews="sum")
     assert list(tmp_path.iterdir()) == []

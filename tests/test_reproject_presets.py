@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import numpy as np
@@ -30,6 +31,11 @@ from gis.zonal.engine import Job, run_jobs
 def demo(tmp_path_factory):
     root = write_demo(tmp_path_factory.mktemp("demo") / "demo").root
     edit(root, "years = [2012, 2019]", "years = [2013, 2014]")
+    path = root / "workspace.toml"
+    text = path.read_text(encoding="utf-8")
+    for section in ("instrument", "estimate"):  # levels and Bal are what presets change
+        text = re.sub(rf"^\[{section}\b[^\[]*(?:^\[{section}\.[^\[]*)*", "", text, flags=re.MULTILINE)
+    path.write_text(text, encoding="utf-8")
     return root
 
 
@@ -64,7 +70,7 @@ def exact(demo):
 
 
 def test_paper_converges_to_the_exact_measure_at_its_rate(tmp_path):
-    """Rough lights over forty zones: the error of nearest-neighbour sums falls faster than the cell, down to nothing."""
+    """Rough lights over forty zones: the error of nearest-neighbour sums falls faster than the cell does."""
     grid = Grid((240, 240), Affine(1 / 120, 0, 112, 0, -1 / 120, 35), WGS84)
     rng = np.random.default_rng(7)
     light = np.kron(rng.random((120, 120)) ** 3 * 60, np.ones((2, 2))).astype(np.float32)
@@ -115,9 +121,9 @@ def test_paper_is_near_the_exact_levels_and_paper_both_is_not(copy, exact):
 
 
 def test_arcgis_sums_whole_cells_and_names_units_without_one(copy, exact):
-    result = run_with(copy, "arcgis", "cell = 20000")
+    result = run_with(copy, "arcgis", "cell = 90000")
     cells = result.district_year["n_cells"] - result.district_year["n_nodata_cells"]
-    assert (cells == np.rint(cells)).all()
+    assert np.abs(cells - np.rint(cells)).max() < 1e-9  # a difference of two sums
     none = result.district_year[result.district_year["flags"].str.contains("NOCELL")]
     assert len(none) and none["level"].isna().all()
     assert (none["n_cells"] == none["n_nodata_cells"]).all()

@@ -91,6 +91,7 @@ tie = "previous"                 # what orders a pair that was equal last year
 # The telegraph offices of the old map, placed through its control points, and the instrument built on them.
 [instrument]
 flows = "flows/flows.csv"        # src,dst,year,n
+drop_unknown = true              # flows of cities outside the panel (another vintage, a roster) are left out
 
 [instrument.offices]
 file = "historical/offices.csv"  # digitised in pixels of the scan

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 PAIRS_AT_ONCE = 1_000_000
+EDGE_DEGREE = 0.1
+"""Longest edge of a polygon before it is taken for an arc of a great circle: the two lie 20 m apart at 60 degrees."""
 KM_PER_DEGREE = 111.32
 """Kilometres in a degree of longitude at the equator, WGS 84."""
 
@@ -64,23 +66,35 @@ def points_from_table(
 def centroids(zones: Zones, codes: Sequence[str]) -> Floats:
     """(n_codes, 2) longitude and latitude of the polygons' centroids; NaN for a unit without a polygon [degree].
 
-    The centroid is taken in each unit's own equal-area plane (Lambert azimuthal, centred on it), so that neither the
-    zones' CRS nor the latitude pulls it.
+    Notes
+    -----
+    The mean of all points of the unit, as unit vectors on the sphere of its longitudes and latitudes: neither the
+    zones' CRS nor the latitude pulls it. Its integral over a polygon is half the sum over the edges of angle times
+    normal (Stokes), so holes and parts need no care. Of 375 real cities the centroid in an equal-area plane of the
+    unit's own lies 3 m away at the median and 324 m at most, in a unit of 1,000 km: sphere against ellipsoid
+    (test_centroids_of_real_cities_differ_by_metres_from_planes_of_their_own).
     """
     import shapely
 
-    geometry = _lonlat(zones)
-    place = {code: k for k, code in enumerate(zones.codes)}
-    rough = shapely.get_coordinates(shapely.centroid(geometry)) if len(geometry) else np.empty((0, 2))
-    out = np.full((len(codes), 2), np.nan)
-    for at, code in enumerate(codes):
-        k = place.get(code)
-        if k is None or shapely.is_empty(geometry[k]):
-            continue
-        plane = crs_from(f"+proj=laea +lat_0={rough[k, 1]:.6f} +lon_0={rough[k, 0]:.6f} +datum=WGS84 +units=m")
-        middle = shapely.centroid(transform_geometry(geometry[k : k + 1], crs_from("EPSG:4326"), plane))
-        out[at] = shapely.get_coordinates(transform_geometry(middle, plane, crs_from("EPSG:4326")))[0]
-    return out
+    place = {code: k for k, code in enumerate(codes)}
+    at = np.array([place.get(code, -1) for code in zones.codes], np.int64)
+    parts, part_of = shapely.get_parts(_lonlat(zones), return_index=True)
+    dense = shapely.segmentize(shapely.orient_polygons(parts), EDGE_DEGREE)
+    rings, ring_of = shapely.get_rings(dense, return_index=True)
+    xy, ring = shapely.get_coordinates(rings, return_index=True)
+    lon, lat = np.radians(xy).T
+    vector = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
+    edge = np.flatnonzero(ring[1:] == ring[:-1])
+    cross = np.cross(vector[edge], vector[edge + 1])
+    sine = np.linalg.norm(cross, axis=1)
+    # Angle over sine tends to 1 as an edge shrinks; below 1e-6 rad it is 1 to the last bit.
+    cross *= np.divide(np.arcsin(np.minimum(sine, 1.0)), sine, out=np.ones(sine.size), where=sine > 1e-6)[:, None]
+    unit = at[part_of[ring_of[ring[edge]]]]
+    known = unit >= 0
+    x, y, z = (np.bincount(unit[known], weights=cross[known, k], minlength=len(codes)) for k in range(3))
+    out = np.degrees(np.stack([np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))], axis=1))
+    out[np.bincount(unit[known], minlength=len(codes)) == 0] = np.nan
+    return np.asarray(out)
 
 
 def weighted_centroids(points: Floats, weights: Floats, group: Ints, n: int) -> Floats:

@@ -59,24 +59,26 @@ def _with_sidecars(path: Path) -> list[Path]:
     return sorted(p for p in path.parent.glob(f"{path.stem}.*") if p.suffix.lower() in (".shp", ".dbf", ".prj", ".cpg"))
 
 
-def finished(workspace: Workspace, key: str) -> dict[str, Path] | None:
-    """The outputs of the last run, what -> file, when it had this key and they are as it left them; else None."""
+def finished(workspace: Workspace, key: str) -> tuple[dict[str, Path], tuple[str, ...]] | None:
+    """The outputs of the last run, what -> file, and its last words; None unless key and outputs are the same."""
     try:
         last = json.loads((workspace.cache / KEY_FILE).read_text(encoding="utf-8"))
         outputs = {what: (workspace.root / name, sha256) for what, (name, sha256) in last["outputs"].items()}
-        same = last["key"] == key
+        same, words = last["key"] == key, tuple(map(str, last["words"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if not same or any(not p.is_file() or file_sha256(p, workspace.cache) != h for p, h in outputs.values()):
         return None
-    return {what: path for what, (path, _) in outputs.items()}
+    return {what: path for what, (path, _) in outputs.items()}, words
 
 
-def remember(workspace: Workspace, key: str, paths: dict[str, Path]) -> None:
-    """Write down that a run with this key has finished."""
+def remember(workspace: Workspace, key: str, paths: dict[str, Path], words: tuple[str, ...]) -> None:
+    """Write down that a run with this key has finished, and what it had to say beyond its summary."""
     outputs = {
         what: (path.relative_to(workspace.root).as_posix(), file_sha256(path, workspace.cache))
         for what, path in paths.items()
     }
     with atomic_path(workspace.cache / KEY_FILE) as temporary:
-        temporary.write_text(json.dumps({"key": key, "outputs": outputs}, ensure_ascii=False), encoding="utf-8")
+        temporary.write_text(
+            json.dumps({"key": key, "outputs": outputs, "words": words}, ensure_ascii=False), encoding="utf-8"
+        )

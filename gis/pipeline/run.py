@@ -94,13 +94,13 @@ def run(
     place = workspace if isinstance(workspace, Workspace) else read_workspace(workspace)
     series = read_both_series(place)
     key = run_key(place, series)
-    if (paths := finished(place, key)) is not None:
-        return _as_it_stands(place, paths)
+    if (last := finished(place, key)) is not None:
+        return _as_it_stands(place, *last)
     inputs = read_inputs(place, series)
     result = compute(inputs, threads=threads, workers=workers, scheduler=scheduler, report=report)
     if place.config.instrument is not None:
         result = _with_instrument(result, threads, report)
-    remember(place, key, result.paths)
+    remember(place, key, result.paths, result.further)
     return result
 
 
@@ -141,7 +141,7 @@ def compute(
     return _write(moded, cities, preset)
 
 
-def _as_it_stands(workspace: Workspace, paths: dict[str, Path]) -> RunResult:
+def _as_it_stands(workspace: Workspace, paths: dict[str, Path], words: tuple[str, ...]) -> RunResult:
     """The last run's result, read back."""
     district = paths.get("district levels")
     return RunResult(
@@ -152,6 +152,7 @@ def _as_it_stands(workspace: Workspace, paths: dict[str, Path]) -> RunResult:
         read_table(NATIONAL_YEAR, paths["national totals"]),
         {},
         "nothing has changed since the last run: its results stand",
+        words,
     )
 
 

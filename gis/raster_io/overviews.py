@@ -1,7 +1,7 @@
-"""Count rasters whose coarser views add cells up: four cells of 10 persons look like one of 40, not of 10.
+"""COGs whose coarser views respect what cells hold: four cells of 10 persons look like one of 40, not of 10.
 
-In: strips of counts and their grid. Out: one COG. GDAL builds overviews by averaging or picking; sums are made here,
-strip by strip, and handed to its COG driver as the overviews that exist.
+In: strips of a raster and their grid. Out: one COG. GDAL averages or picks cells for a coarser view, but adds up none:
+sums are made here, strip by strip, and handed to its COG driver as overviews that exist.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -27,21 +27,26 @@ BLOCK = 512
 """Side of a tile [cells]."""
 
 
-def write_counts(
+def write_cog(
     path: str | Path,
     strips: Iterable[Array],
     grid: Grid,
     *,
     dtype: DTypeLike,
     nodata: float,
+    overviews: Literal["sum", "average", "nearest"],
+    predictor: bool = False,
     tags: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write a raster of counts as a COG (DEFLATE) with summed overviews, atomically.
+    """Write a raster as a COG (DEFLATE) in bounded memory, atomically.
 
     Parameters
     ----------
     strips : arrays of (rows, nx) from north to south, together ny rows.
     nodata : declared in the file; an overview cell without any data holds it too.
+    overviews : what a cell of a coarser view holds: the sum of cells (counts), their mean, or one of them.
+    predictor : whether differences between neighbours are stored. It pays for smooth values alone: lights of China at
+        1 km take 15.6 MB without and 14.2 MB with it when interpolated, 1.2 MB and 3.4 MB when picked.
 
     Raises
     ------
@@ -55,12 +60,15 @@ def write_counts(
     path, kind = Path(path), np.dtype(dtype)
     with atomic_path(path) as temporary:
         # Named after the temporary file, so that they go when that goes.
-        levels = [temporary.with_name(f"{temporary.name}.{k}.tif") for k in range(n_levels(grid) + 1)]
+        levels = [
+            temporary.with_name(f"{temporary.name}.{k}.tif")
+            for k in range(n_levels(grid) + 1 if overviews == "sum" else 1)
+        ]
         try:
             _write_levels(levels, strips, grid, kind, nodata, dict(tags or {}))
             vrt = temporary.with_name(f"{temporary.name}.vrt")
             vrt.write_text(_vrt(levels, grid, kind, nodata, dict(tags or {})), encoding="utf-8")
-            _copy_as_cog(vrt, temporary)
+            _copy_as_cog(vrt, temporary, overviews, predictor)
             for left in (*levels, vrt):
                 with suppress(OSError):
                     left.unlink()
@@ -191,11 +199,12 @@ def _vrt(levels: list[Path], grid: Grid, kind: np.dtype[Any], nodata: float, tag
     )
 
 
-def _copy_as_cog(source: Path, target: Path) -> None:
+def _copy_as_cog(source: Path, target: Path, overviews: str, predictor: bool) -> None:
     import rasterio.shutil
 
+    how = {"overviews": "force_use_existing"} if overviews == "sum" else {"overview_resampling": overviews}
     with rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS"):
         rasterio.shutil.copy(
             source, target, driver="COG", compress="deflate", blocksize=BLOCK, bigtiff="if_safer",
-            overviews="force_use_existing", num_threads="ALL_CPUS",
+            predictor="yes" if predictor else "no", num_threads="ALL_CPUS", **how,
         )  # fmt: skip

@@ -12,8 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from gis.crs import crs_name
-from gis.raster_io import write_raster
-from gis.raster_io.overviews import write_counts
+from gis.raster_io.overviews import write_cog
 from gis.reproject.ledger import Arrived, MassLedger, account_source, refuse_loss
 from gis.reproject.resample import Plan, Source, resample
 
@@ -65,24 +64,30 @@ def write_reprojected(
     nodata = None if plan.dtype.kind == "f" and np.isnan(plan.nodata) else plan.nodata
     nodata = float("nan") if nodata is None else nodata
     all_tags = {**_tags(plan), **(tags or {})}
-    if plan.kind == "count":
-        write_counts(path, strips(), plan.target, dtype=plan.dtype, nodata=nodata, tags=all_tags)
-    else:
-        how: Literal["nearest", "average"] = "nearest" if plan.resampling == "nearest" else "average"
-        write_raster(path, strips(), plan.target, dtype=plan.dtype, nodata=nodata, tags=all_tags, overviews=how)
+    views = _overviews(plan)
+    write_cog(
+        path, strips(), plan.target, dtype=plan.dtype, nodata=nodata, tags=all_tags, overviews=views,
+        predictor=views == "average",
+    )  # fmt: skip
     return found[0]
 
 
+def _overviews(plan: Plan) -> Literal["sum", "average", "nearest"]:
+    if plan.kind == "count":
+        return "sum"
+    return "nearest" if plan.resampling == "nearest" else "average"
+
+
 def _tags(plan: Plan) -> dict[str, str]:
-    import gis
+    from gis import __version__
 
     source = plan.info
     return {
-        "LIGHTPANEL_VERSION": gis.__version__,
+        "LIGHTPANEL_VERSION": __version__,
         "LIGHTPANEL_SOURCE": source.path.name,
         "LIGHTPANEL_SOURCE_CRS": crs_name(source.grid.crs),
         "LIGHTPANEL_SOURCE_SHAPE": f"{source.grid.shape[0]} x {source.grid.shape[1]}",
         "LIGHTPANEL_KIND": plan.kind,
         "LIGHTPANEL_RESAMPLING": plan.resampling,
-        "LIGHTPANEL_OVERVIEWS": "sum" if plan.kind == "count" else "as resampled",
+        "LIGHTPANEL_OVERVIEWS": _overviews(plan),
     }

@@ -115,10 +115,12 @@ class Mesh:
         """(2, ...) coordinates of single points by PROJ."""
         return points_in(self.grid, self.other, row, col, self.shift)
 
-    def exact_block(self, block_row: int, block_col: int) -> Floats:
-        """(2, step + 1, step + 1) coordinates of a block's points, its far edges included, by PROJ."""
+    def exact_blocks(self, blocks: NDArray[np.int64]) -> Floats:
+        """(2, n, step + 1, step + 1) coordinates of the points of n (row, col) blocks, far edges included, by PROJ."""
         side = np.arange(self.step + 1)
-        row, col = np.meshgrid(block_row * self.step + side, block_col * self.step + side, indexing="ij")
+        row = blocks[:, 0, None, None] * self.step + side[:, None]
+        col = blocks[:, 1, None, None] * self.step + side
+        row, col = np.broadcast_arrays(row, col)
         return self.exact(row, col)
 
     def window(self, row0: int, row1: int, col0: int, col1: int) -> Floats:

@@ -216,8 +216,10 @@ def forward_of(plan: Plan) -> Forward:
     sizes = np.maximum(side, tall)[mesh.good]
     max_side = TORN * float(np.median(sizes)) if sizes.size else np.inf
     box = np.stack([*_block_range(u), *_block_range(v)], axis=-1)
-    for i, j in np.argwhere(~mesh.good):
-        box[i, j] = _exact_box(mesh, i + mesh.first_block[0], j + mesh.first_block[1], max_side)
+    bad = np.argwhere(~mesh.good)
+    for k in range(0, len(bad), 1024):
+        some = bad[k : k + 1024]
+        box[some[:, 0], some[:, 1]] = _exact_boxes(mesh, some + mesh.first_block, max_side)
     return Forward(mesh, box, max_side)
 
 
@@ -236,17 +238,21 @@ def _block_range(nodes: Floats) -> tuple[Floats, Floats]:
     return low - bulge - 1e-3, high + bulge + 1e-3
 
 
-def _exact_box(mesh: Mesh, row: int, col: int, max_side: float) -> tuple[float, float, float, float]:
-    """Box around the cells of a block at the edge of a projection; torn ones, and those without a place, left out."""
-    u, v = mesh.exact_block(row, col)
-    us = np.stack([u[:-1, :-1], u[:-1, 1:], u[1:, 1:], u[1:, :-1]])
-    vs = np.stack([v[:-1, :-1], v[:-1, 1:], v[1:, 1:], v[1:, :-1]])
+def _exact_boxes(mesh: Mesh, blocks: NDArray[np.int64], max_side: float) -> Floats:
+    """(n, 4) boxes around the cells of blocks at the edge of a projection.
+
+    Cells that are torn, or have no place, are left out; a block of such cells alone has a box that meets nothing.
+    """
+    u, v = mesh.exact_blocks(blocks)
+    us = np.stack([u[:, :-1, :-1], u[:, :-1, 1:], u[:, 1:, 1:], u[:, 1:, :-1]])
+    vs = np.stack([v[:, :-1, :-1], v[:, :-1, 1:], v[:, 1:, 1:], v[:, 1:, :-1]])
     with np.errstate(invalid="ignore"):
         whole = (np.ptp(us, axis=0) <= max_side) & (np.ptp(vs, axis=0) <= max_side)
-    if not whole.any():
-        return np.inf, -np.inf, np.inf, -np.inf
-    us, vs = us[:, whole], vs[:, whole]
-    return float(us.min()), float(us.max()), float(vs.min()), float(vs.max())
+    ranges = []
+    for corners in (us, vs):
+        ranges.append(np.where(whole, corners.min(axis=0), np.inf).min(axis=(1, 2)))
+        ranges.append(np.where(whole, corners.max(axis=0), -np.inf).max(axis=(1, 2)))
+    return np.stack(ranges, axis=1)
 
 
 def _by_piece(blocks: NDArray[np.int64], step: int) -> Iterator[NDArray[np.int64]]:
@@ -285,10 +291,10 @@ def visit(
             values, (row0, col0), source.rules, mesh.u, mesh.v, mesh.first_block, step, mesh.lagrange,
             np.ascontiguousarray(piece[good]), forward.max_side,
         )  # fmt: skip
-        for row, col in piece[~good].tolist():
-            u, v = mesh.exact_block(row, col)
-            r, c = row * step - row0, col * step - col0
-            on_cells(values[r : r + step, c : c + step], source.rules, u, v, forward.max_side)
+        bad = piece[~good]
+        us, vs = mesh.exact_blocks(bad)
+        for (row, col), u, v in zip((bad * step - (row0, col0)).tolist(), us, vs, strict=True):
+            on_cells(values[row : row + step, col : col + step], source.rules, u, v, forward.max_side)
 
 
 def _overlap_tile(plan: Plan, forward: Forward, source: Source, tile: tuple[int, int, int, int]) -> Array:

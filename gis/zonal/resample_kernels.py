@@ -92,35 +92,38 @@ def window_points(
 
 
 @nb.njit(nogil=True, inline="always", error_model="numpy")
-def _piece(parts: Floats, row: int, xa: float, xb: float, area: float) -> None:
-    """Add one edge piece inside one row; ``area`` is its signed height. The method is `gis.zonal.burn`'s."""
+def _piece(parts: Floats, row: int, xa: float, xb: float, area: float, rate: float) -> None:
+    """Add one edge piece inside one row. The method is `gis.zonal.burn`'s.
+
+    ``area`` is the piece's signed height, ``rate`` the edge's height per column, without a sign.
+    """
     left, right = (xa, xb) if xa <= xb else (xb, xa)
-    first = int(left)
-    if right <= first + 1:
-        share = (0.5 * (left + right) - first) * area
-        parts[row, first] += area - share
-        parts[row, first + 1] += share
-        return
-    slope = area / (right - left)
-    col = first
-    while col < right:
-        a = left if left > col else float(col)
-        b = right if right < col + 1 else float(col + 1)
-        part = slope * (b - a)
-        share = (0.5 * (a + b) - col) * part
+    col = int(left)
+    if area < 0.0:
+        rate = -rate
+    while right > col + 1:
+        part = rate * (col + 1 - left)
+        share = 0.5 * (left + 1.0 - col) * part
         parts[row, col] += part - share
         parts[row, col + 1] += share
-        col += 1
+        area -= part  # what is left goes into the last column: nothing leaks to the right
+        left, col = float(col + 1), col + 1
+    share = (0.5 * (left + right) - col) * area
+    parts[row, col] += area - share
+    parts[row, col + 1] += share
 
 
 @nb.njit(nogil=True, error_model="numpy")
 def _edge(parts: Floats, xa: float, ya: float, xb: float, yb: float) -> None:
+    if ya == yb:
+        return
     sign = 1.0
     if ya > yb:  # always downwards: two cells split their common edge by the same numbers
         xa, ya, xb, yb, sign = xb, yb, xa, ya, -1.0
     row = int(ya)
+    rate = (yb - ya) / abs(xb - xa) if xb != xa else 0.0
     if yb <= row + 1:
-        _piece(parts, row, xa, xb, sign * (yb - ya))
+        _piece(parts, row, xa, xb, sign * (yb - ya), rate)
         return
     slope = (xb - xa) / (yb - ya)
     low, high = min(xa, xb), max(xa, xb)
@@ -131,7 +134,7 @@ def _edge(parts: Floats, xa: float, ya: float, xb: float, yb: float) -> None:
             x_bottom = min(max(xa + (bottom - ya) * slope, low), high)
         else:
             bottom = yb
-        _piece(parts, row, x_top, x_bottom, sign * (bottom - top))
+        _piece(parts, row, x_top, x_bottom, sign * (bottom - top), rate)
         top, x_top = bottom, x_bottom
         row += 1
 
