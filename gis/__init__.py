@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from gis.errors import GisError
     from gis.grid import Grid, Zones
     from gis.panel import balance
-    from gis.pipeline import export
     from gis.pipeline.check import check
     from gis.pipeline.run import run
     from gis.workspace import read_workspace
@@ -26,7 +25,6 @@ _HOMES = {
     "Zones": "gis.grid",
     "balance": "gis.panel",
     "check": "gis.pipeline",
-    "export": "gis.pipeline",
     "read_workspace": "gis.workspace",
     "run": "gis.pipeline",
     "zonal_stats": "gis.zonal.statistics",
@@ -39,7 +37,6 @@ __all__ = [
     "__version__",
     "balance",
     "check",
-    "export",
     "read_workspace",
     "run",
     "zonal_stats",

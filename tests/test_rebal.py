@@ -276,6 +276,20 @@ def test_everything_else_is_told_from_the_boundaries(workspace, found, tmp_path)
     assert quiet["cause"].str.contains("inputs, settings or code have changed").all() and len(quiet)
 
 
+def test_a_preset_holds_for_the_old_boundaries_too(workspace, tmp_path):
+    """Under the order of work of the paper, levels on the old boundaries of now are those of before, bit for bit."""
+    root = tmp_path / "demo"
+    shutil.copytree(workspace, root, ignore=shutil.ignore_patterns("out"))
+    text = (root / "workspace.toml").read_text(encoding="utf-8")
+    preset = '[levels]\npreset = "paper"\n'
+    (root / "workspace.toml").write_text(text.replace("[levels]\n", preset), encoding="utf-8")
+    first = gis.pipeline.run(root)
+    (root / ".cache" / "last_run.json").unlink()  # as if something unknown had changed
+    result = rebal(root)
+    assert (result.levels["change_other"].dropna() == 0).all()
+    assert result.totals["light_same_bounds_dn_km2"] == first.city_year["light_sum_dn_km2"].sum()
+
+
 def test_a_roster_is_carried_to_the_new_codes(workspace, tmp_path):
     root = tmp_path / "demo"
     shutil.copytree(workspace, root, ignore=shutil.ignore_patterns("out"))

@@ -1,4 +1,4 @@
-"""Tables as CSV, for Stata, R and spreadsheets, with a data dictionary made from ``gis/tables.py``.
+"""Tables as CSV, for Stata, R and spreadsheets, with a data dictionary made from ``gis/tables``.
 
 In: Parquet tables of a run. Out: UTF-8 CSV files, a missing value being an empty field.
 """

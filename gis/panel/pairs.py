@@ -28,6 +28,7 @@ BAL_FLAGS = {
     "NOORDER": "a level of the year before is missing (or tied, under tie = drop): neither city is hi",
     "NOLEVEL": "a level of the row's year is missing; the orientation stands",
     "ZEROHI": "level_hi is 0 in the row's year (or so small that the ratio has no number)",
+    "NEWAREA": "the ground of either city changed by more than 1 % since last year (boundaries.mode = yearly)",
 }
 """Why ``bal`` is missing, in order of precedence: the first that applies is given (METHOD 3)."""
 

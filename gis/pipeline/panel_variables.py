@@ -40,7 +40,7 @@ Batches = Callable[[], Iterable["pa.Table"]]
 Named = tuple[str, Variable]
 
 LABEL = 80
-"""Longest label (gis/tables.py)."""
+"""Longest label (gis/tables)."""
 
 
 @dataclass

@@ -29,7 +29,7 @@ import numpy as np
 from gis.crs import ASIA_NORTH_LAMBERT, crs_from, same_crs, transform_geometry
 from gis.errors import ConfigInvalid
 from gis.graph import run_tasks
-from gis.grid import Grid
+from gis.grid import Grid, Measure
 from gis.pipeline.inputs import Inputs
 from gis.pipeline.reproject import as_they_are, ledger_frame, ledger_row
 from gis.raster_io import CellRules, read_info
@@ -39,7 +39,7 @@ from gis.reproject import LOSS_MAX, Kind, MassLedger, Resampling, plan_for, targ
 from gis.reproject.ledger import refuse_loss, scan_raster
 from gis.tables import LEDGER, atomic_path, write_table
 from gis.zonal.engine import WHOLE_CELLS
-from gis.zonal.store import code_fingerprint
+from gis.zonal.store import Store, code_fingerprint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -280,14 +280,14 @@ def mass_ledger(
 def _scanned(inputs: Inputs, name: Series, file: SeriesFile, run: Any) -> MassLedger:
     grid = file.info.grid
     window = None if grid.shape[0] * grid.shape[1] <= WHOLE_CELLS else _window(inputs, grid)
-    if name == "lights":
-        total, nodata, negative, total_negative = scan_raster(
-            file.info, inputs.light_rules(file), "lambert", run, window
-        )
-    else:
-        total, nodata, negative, total_negative = scan_raster(
-            file.info, inputs.population_rules(file), "cells", run, window
-        )
+    lights = name == "lights"
+    rules = inputs.light_rules(file) if lights else inputs.population_rules(file)
+    measure: Measure = "lambert" if lights else "cells"
+    store = Store(inputs.workspace.cache / "store")
+    total, nodata, negative, total_negative = store.of_raster(
+        f"ledger|{file.sha256}|{file.info.band}|{rules}|{measure}|{window}",
+        lambda: scan_raster(file.info, rules, measure, run, window),
+    )
     nan = float("nan")
     return MassLedger(total, nan, nan, nodata, negative, total_negative)
 

@@ -20,6 +20,7 @@ from gis.boundaries.diff_files import write_diff
 from gis.errors import OptionInvalid, TableInvalid
 from gis.pipeline.inputs import Inputs, read_inputs, read_layers
 from gis.pipeline.levels import Report, compute_levels
+from gis.pipeline.presets import prepare
 from gis.pipeline.rebal_report import difference_text
 from gis.pipeline.rebal_rows import level_differences, pair_differences
 from gis.pipeline.resume import finished, run_key
@@ -97,7 +98,7 @@ def rebal(
     new = _with_vintage(inputs, entry)
     districts = _both_districts(inputs, new)
     diff = compare_vintages(inputs.layers["city"], new.layers["city"], districts=districts)
-    old_levels, old_pairs, now = _old_results(inputs, threads, report)
+    old_levels, old_pairs, now = _old_results(inputs, new.workspace.results, threads, report)
     result = compute(new, roster=_roster(inputs, diff), threads=threads, report=report)
     levels = level_differences(old_levels, now, result.city_year, diff)
     new_pairs = _read_pairs(result.paths.get("city pairs (Bal)"))
@@ -181,7 +182,7 @@ def _roster(inputs: Inputs, diff: VintageDiff) -> list[str] | None:
 
 
 def _old_results(
-    inputs: Inputs, threads: int | None, report: Report | None
+    inputs: Inputs, folder: str, threads: int | None, report: Report | None
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Levels and pairs as the last run left them, and levels of the same boundaries from the inputs of now."""
     place = inputs.workspace
@@ -189,7 +190,10 @@ def _old_results(
     stored = _stored(place)
     if current is not None and stored is not None:
         return (*stored, stored[0])
-    now = compute_levels(inputs, threads=threads, report=report).by_layer["city"]
+    # As a run does it, presets included; what that writes goes beside the new results, not into the old ones.
+    beside = replace(inputs, workspace=replace(place, results=folder))
+    prepared = prepare(beside, threads=threads, report=report)
+    now = compute_levels(prepared.inputs, threads=threads, report=report).by_layer["city"]
     if stored is not None:
         return (*stored, now)
     from gis.panel import balance

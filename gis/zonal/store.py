@@ -215,6 +215,20 @@ class Store:
             _write_sums(path, known)
         return np.array([known.rows[p] for p in prints]).reshape(len(prints), width)
 
+    def of_raster(self, name: str, compute: Callable[[], Sequence[float]]) -> NDArray[np.float64]:
+        """(n,) float64: numbers of a whole raster, computed when the store does not know them.
+
+        Parameters
+        ----------
+        name : what the numbers are made from: hashes of the raster, rules and settings.
+        """
+        path = self.root / "sums" / f"{_key('raster', name)}.npz"
+        known, only = _read_sums(path), "0" * 64
+        if only not in known.rows:
+            known.rows[only] = np.array(compute(), float)
+            _write_sums(path, known)
+        return known.rows[only]
+
     # --- housekeeping ------------------------------------------------------------------------------------------------
 
     def entries(self) -> list[Entry]:
