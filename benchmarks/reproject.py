@@ -52,13 +52,16 @@ def job(name: str, path: Path, factor: int) -> dict[str, Any]:
     if name == "write":
         write_population(path, factor)
         return {}
-    if not name.startswith("gdal"):
+    ours = not name.startswith("gdal")
+    if ours:
         _ours(name, path, factor)  # loads the compiled code
-    cpu = time.process_time()
-    seconds, total = _gdal(name.split()[1], path, factor) if name.startswith("gdal") else _ours(name, path, factor)
-    cpu = time.process_time() - cpu
+    best, cpu, total = float("inf"), float("inf"), 0.0
+    for _ in range(1 if name == "gdal sum" else 3):  # a short job is easily disturbed: the best of three
+        start = time.process_time()
+        seconds, total = _ours(name, path, factor) if ours else _gdal(name.split()[1], path, factor)
+        best, cpu = min(best, seconds), min(cpu, time.process_time() - start)
     peak = _peak_mb()
-    return {"seconds": seconds, "cpu": cpu, "total": total, "peak_mb": peak}
+    return {"seconds": best, "cpu": cpu, "total": total, "peak_mb": peak}
 
 
 def _peak_mb() -> float:

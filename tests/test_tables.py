@@ -122,7 +122,7 @@ def test_a_missing_column_is_named(column):
 
 
 def test_an_undeclared_column_is_named():
-    with pytest.raises(TableInvalid, match=r"(?s)undeclared \['gap'\].*mend:  declare columns in gis/tables\.py"):
+    with pytest.raises(TableInvalid, match=r"(?s)undeclared \['gap'\].*mend:  declare columns in gis/tables"):
         check(PAIR_YEAR, pair_frame().assign(gap=1.0))
 
 

@@ -84,7 +84,7 @@ def _models(config: Estimation, models: Sequence[str], formulas: Sequence[str]) 
         chosen += [model_from_formula(f"model{k}", text) for k, text in enumerate(formulas, start=1)]
     else:
         chosen = [m for name in config.models for m in named_models(name)]
-        chosen += [model_from_formula(name, text) for name, text in config.formulas.items()]
+        chosen += [model_from_formula(name, text) for name, text in config.formulas]
     once = {m.name: m for m in chosen}
     return [replace(m, where=config.where) for m in once.values()]
 

@@ -6,7 +6,7 @@ In: nothing. Out: frozen, validated models, one per section.
 from __future__ import annotations
 
 from datetime import date
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -216,12 +216,17 @@ class Compute(_Section):
     """Threads; default: one per core."""
 
 
+def _items(value: Any) -> Any:
+    """A table of the file as pairs, which cannot be changed as a dict could."""
+    return tuple(value.items()) if isinstance(value, dict) else value
+
+
 class Estimation(_Section):
     """``[estimate]``: which models are estimated, and on what (METHOD 6)."""
 
     models: tuple[str, ...] = ("table1",)
     """Models by name: table1, eq1, eq2, iv_telegraph, iv_telephone, iv_both, moderator:COLUMN, iv_moderator:COLUMN."""
-    formulas: dict[str, str] = {}
+    formulas: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_items)] = ()
     """Name -> formula: ``bal ~ ln_dkf_net + hsr | pair_id + year``, with ``| endogenous ~ instruments`` for 2SLS."""
     tables: tuple[str, ...] = ()
     """Further Parquet or CSV tables with ``pair_id`` (and ``year``), joined to the pair panel."""
