@@ -21,7 +21,7 @@ from gis.panel.covariates import city_matrix, city_variable
 from gis.panel.flows import flow_table, oriented
 from gis.panel.trim import trim
 from gis.panel.waterfall import ROW_FLAGS
-from gis.tables import PAIR_PANEL, Column, write_batches
+from gis.tables import PAIR_PANEL, Column, read_table, table_of_file, write_batches
 
 CODES = tuple(f"1{k}0100" for k in range(1, 9))
 
@@ -204,6 +204,8 @@ def test_units_and_labels_of_a_workspaces_own_columns_reach_the_file(tmp_path):
     assert schema.names[-1] == "gdp_ratio_lh"
     assert schema.metadata[b"lightpanel.table"] == b"pair_panel"
     assert set(PAIR_PANEL.columns) > set(schema.names) - {"gdp_ratio_lh"}
+    assert table_of_file(PAIR_PANEL, path) == assembled.table  # what an export is told
+    assert read_table(PAIR_PANEL, path).columns.tolist() == schema.names
 
 
 @given(st.integers(-5, 5))

@@ -12,7 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gis.errors import NotBuilt, OptionInvalid, TableInvalid
-from gis.tables import CITY_YEAR, DISTRICT_YEAR, PAIR_YEAR, TABLES, Table, atomic_path, read_table
+from gis.tables import (
+    CITY_YEAR,
+    DISTRICT_YEAR,
+    PAIR_PANEL,
+    PAIR_YEAR,
+    TABLES,
+    Table,
+    atomic_path,
+    read_table,
+    table_of_file,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,8 +100,11 @@ def export(
 
 def _tables_in(out: Path) -> list[tuple[Table, Path]]:
     """The tables a run has left, in the order of ``TABLES``: a workspace without districts has no district table."""
-    stems = [(t, t.name) for t in TABLES.values()] + [(PAIR_YEAR, DISTRICT_PAIRS)]
-    return [(t, out / f"{stem}.parquet") for t, stem in stems if (out / f"{stem}.parquet").is_file()]
+    stems = [(t, t.name) for t in TABLES.values()]
+    stems += [(PAIR_YEAR, DISTRICT_PAIRS), (PAIR_PANEL, "district_pair_panel"), (PAIR_YEAR, "within_city_pair_year")]
+    found = [(t, out / f"{stem}.parquet") for t, stem in stems]
+    # A panel holds the columns that were configured, and a workspace's own.
+    return [(table_of_file(t, path), path) for t, path in found if path.is_file()]
 
 
 def _dictionary(found: list[tuple[Table, Path]], folder: Path, options: ExportOptions) -> Path:

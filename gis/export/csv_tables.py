@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gis.errors import TableInvalid
-from gis.tables import COLUMNS, TABLES, Table, atomic_path
+from gis.tables import TABLES, Table, atomic_path
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,7 +76,7 @@ def _without_nan(batch: pa.RecordBatch) -> pa.RecordBatch:
 def dictionary_rows(tables: Iterable[Table] = TABLES.values()) -> list[tuple[str, int, str, str, str, bool, str]]:
     """One row per column of every table, in the order of ``DICTIONARY_COLUMNS``."""
     return [
-        (t.name, k, name, COLUMNS[name].dtype, COLUMNS[name].unit, name in t.key, COLUMNS[name].label)
+        (t.name, k, name, t.column(name).dtype, t.column(name).unit, name in t.key, t.column(name).label)
         for t in tables
         for k, name in enumerate(t.columns, start=1)
     ]

@@ -57,6 +57,7 @@ from gis.tables.storage import (
     atomic_path,
     check,
     read_table,
+    table_of_file,
     write_batches,
     write_table,
 )
@@ -108,6 +109,7 @@ __all__ = [
     "atomic_path",
     "check",
     "read_table",
+    "table_of_file",
     "write_batches",
     "write_table",
 ]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gis.errors import GisError, TableInvalid, WriteFailed
+from gis.tables.columns import Column, Dtype
 from gis.tables.declared import Table
 
 if TYPE_CHECKING:
@@ -155,3 +156,24 @@ def read_table(table: Table, path: Path) -> pd.DataFrame:
     if missing:
         raise TableInvalid(f"table {table.name} misses {missing}", where=path, mend="rewrite it: lightpanel run")
     return frame
+
+
+def table_of_file(table: Table, path: Path) -> Table:
+    """Declaration of one Parquet file of a table: the optional columns that it has, and those a workspace declared.
+
+    What exports need: a panel holds what was configured, and its own columns carry unit and label in the file alone.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    dtypes: dict[Any, Dtype] = {
+        pa.string(): "string", pa.int64(): "int64", pa.int32(): "int32", pa.float64(): "float64", pa.bool_(): "bool",
+    }  # fmt: skip
+    schema = pq.read_schema(path)
+    own = []
+    for field in schema:
+        if field.name not in table.columns and field.type in dtypes:
+            meta = field.metadata or {}
+            unit, label = (meta.get(key, b"").decode() for key in (b"unit", b"label"))
+            own.append(Column(field.name, dtypes[field.type], unit, label or field.name))
+    return table.with_columns(schema.names, own)

@@ -116,7 +116,7 @@ def _piece(parts: Floats, row: int, xa: float, xb: float, area: float, rate: flo
     parts[row, col + 1] += share
 
 
-@nb.njit(nogil=True, error_model="numpy")
+@nb.njit(nogil=True, inline="always", error_model="numpy")
 def _edge(parts: Floats, xa: float, ya: float, xb: float, yb: float) -> None:
     if ya == yb:
         return
