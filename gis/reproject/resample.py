@@ -325,7 +325,7 @@ def _overlap_tile(plan: Plan, forward: Forward, source: Source, tile: tuple[int,
 
 
 def _sampled_tile(plan: Plan, mesh: Mesh, source: Source, tile: tuple[int, int, int, int]) -> Array:
-    from gis.zonal import resample_kernels as kernels
+    from gis.zonal import sample_kernels as kernels
 
     row0, row1, col0, col1 = tile
     extra = 1 if plan.resampling == "average" else 0
