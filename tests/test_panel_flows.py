@@ -239,12 +239,8 @@ def test_a_city_of_the_panel_that_is_not_in_the_roster_is_named():
         rows_from_frame(balance(levels()), (A, B))
 
 
-def test_golden_file_of_the_method_is_met(checkout):
-    """The machine-readable case, where it lies beside the checkout."""
-    path = checkout.parent / "shared" / "golden.json"
-    if not path.is_file():
-        pytest.skip("golden.json is not beside this checkout")
-    golden = json.loads(path.read_text(encoding="utf-8"))["micro_panel"]
+def test_the_worked_example_of_the_method_is_met(checkout):
+    golden = json.loads((checkout / "tests" / "golden" / "micro_panel_flows.json").read_text(encoding="utf-8"))
     names = dict(zip("ABC", (A, B, C), strict=True))
     pairs = balance(levels())
     found = oriented_flows(pairs, flows()).assign(bal=pairs["bal"], hi=pairs["hi"]).set_index(["pair_id", "year"])
