@@ -66,7 +66,8 @@ def account_source(plan: Plan, source: Source, run: Run) -> tuple[float, float, 
     )
 
     def one(strip: int) -> list[float]:
-        from gis.zonal.resample_kernels import MASS, NEGATIVE_CELLS, NEGATIVE_TOTAL, NODATA_CELLS, TOTAL
+        from gis.zonal.resample_kernels import MASS
+        from gis.zonal.sample_kernels import NEGATIVE_CELLS, NEGATIVE_TOTAL, NODATA_CELLS, TOTAL
 
         row0, row1 = grid.strip_rows(strip)
         nx = grid.shape[1]
@@ -88,14 +89,15 @@ def account_source(plan: Plan, source: Source, run: Run) -> tuple[float, float, 
 
 
 def _scanned(source: Source, values: Array, plan: Plan) -> NDArray[np.float64]:
-    from gis.zonal.resample_kernels import scan_strip
+    from gis.zonal.sample_kernels import scan_strip
 
     return np.asarray(scan_strip(values, source.rules, source.bounds.raw_low, np.ones((values.shape[0], 1))))
 
 
 def _placed(plan: Plan, source: Source, handle: Any, forward: Any, row0: int, row1: int) -> NDArray[np.float64]:
     """(mass, beyond) of a strip of the source. Cells out of reach of the target lie beyond it."""
-    from gis.zonal.resample_kernels import TOTAL, account_blocks, account_cells
+    from gis.zonal.resample_kernels import account_blocks, account_cells
+    from gis.zonal.sample_kernels import TOTAL
 
     mesh, out = forward.mesh, np.zeros(2)
     is_count, shape = plan.kind == "count", plan.target.shape
@@ -152,7 +154,7 @@ def scan_raster(
     window : (row0, row1, col0, col1); default: the whole raster.
     """
     from gis.raster_io import open_raster
-    from gis.zonal.resample_kernels import scan_strip
+    from gis.zonal.sample_kernels import scan_strip
 
     grid = info.grid
     first, last, col0, col1 = window or (0, grid.shape[0], 0, grid.shape[1])

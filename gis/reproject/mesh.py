@@ -125,7 +125,7 @@ class Mesh:
 
     def window(self, row0: int, row1: int, col0: int, col1: int) -> Floats:
         """(2, row1 - row0, col1 - col0) coordinates of a window of points; NaN out of reach of ``other``."""
-        from gis.zonal.resample_kernels import window_points
+        from gis.zonal.sample_kernels import window_points
 
         step, (first_row, first_col) = self.step, self.first_block
         out = np.full((2, row1 - row0, col1 - col0), np.nan)

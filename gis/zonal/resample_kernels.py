@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 NOISE = 1e-14
 """Pieces smaller than this share of their cell are rounding, not overlap: coordinates are relative to the cell."""
 
+ROUNDING = 4e-15
+"""Pieces that are differences of areas below four cells are good to this [cells]."""
+
 SEEN = 1e-12
 """Weight of a target cell of which it is only known that it has data."""
 
 # Columns of `account_blocks`' result.
 MASS, BEYOND = 0, 1
-
-# Columns of `scan_strip`'s result.
-TOTAL, NODATA_CELLS, NEGATIVE_CELLS, NEGATIVE_TOTAL = range(4)
 
 
 @nb.njit(cache=True, nogil=True)
@@ -60,34 +60,6 @@ def block_points(nodes: Floats, row: int, col: int, lagrange: Floats, out: Float
                 (w[0] * line[0] + w[1] * line[1])
                 + (w[2] * line[2] + w[3] * line[3])
                 + (w[4] * line[4] + w[5] * line[5])
-            )
-
-
-@nb.njit(cache=True, nogil=True)
-def window_points(
-    nodes: Floats, first_block: tuple[int, int], step: int, lagrange: Floats, row0: int, col0: int, out: Floats
-) -> None:
-    """Interpolate one coordinate at points [row0, row0 + n) x [col0, col0 + m); ``out`` is (n, m), filled."""
-    n, m = out.shape
-    line = np.empty(nodes.shape[1])
-    for i in range(n):
-        row = row0 + i
-        k = row // step - first_block[0]
-        w = lagrange[row % step]
-        for c in range(line.size):
-            line[c] = (
-                (w[0] * nodes[k, c] + w[1] * nodes[k + 1, c])
-                + (w[2] * nodes[k + 2, c] + w[3] * nodes[k + 3, c])
-                + (w[4] * nodes[k + 4, c] + w[5] * nodes[k + 5, c])
-            )
-        for j in range(m):
-            col = col0 + j
-            c = col // step - first_block[1]
-            w = lagrange[col % step]
-            out[i, j] = (
-                (w[0] * line[c] + w[1] * line[c + 1])
-                + (w[2] * line[c + 2] + w[3] * line[c + 3])
-                + (w[4] * line[c + 4] + w[5] * line[c + 5])
             )
 
 
@@ -175,6 +147,59 @@ def _split(
 
 
 @nb.njit(nogil=True, inline="always", error_model="numpy")
+def _beyond_one(a: float, b: float) -> float:
+    """Mean of max(x - 1, 0) as x runs from a to b."""
+    high, low = (a - 1.0, b - 1.0) if a > b else (b - 1.0, a - 1.0)
+    crossing = 0.5 * high * high / (high - low)
+    return 0.0 if high <= 0.0 else (0.5 * (high + low) if low >= 0.0 else crossing)
+
+
+@nb.njit(nogil=True, inline="always", error_model="numpy")
+def _side_integrals(xa: float, ya: float, xb: float, yb: float) -> tuple[float, float, float, float]:
+    """Integrals along a side over dy: of x, of min(x, 1), and of both where y < 1.
+
+    Around a polygon they add up to its area, its area left of 1, above 1, and both (Green's theorem).
+    """
+    height, mean = yb - ya, 0.5 * (xa + xb)
+    at_one = xa + (1.0 - ya) * (xb - xa) / height
+    crosses = (ya < 1.0) != (yb < 1.0)
+    ua = at_one if crosses & (ya >= 1.0) else xa
+    ub = at_one if crosses & (yb >= 1.0) else xb
+    upper, upper_mean = min(yb, 1.0) - min(ya, 1.0), 0.5 * (ua + ub)
+    return (
+        mean * height,
+        (mean - _beyond_one(xa, xb)) * height,
+        upper_mean * upper,
+        (upper_mean - _beyond_one(ua, ub)) * upper,
+    )
+
+
+@nb.njit(nogil=True, inline="always", error_model="numpy")
+def _quadrants(
+    x0: float, y0: float, x1: float, y1: float, x2: float, y2: float, x3: float, y3: float
+) -> tuple[float, float, float, float]:
+    """Overlap of a quadrilateral with each of two by two cells: upper left, upper right, lower left, lower right.
+
+    What `_split` does for any number of cells, without a branch: most cells of a map at the scale of its source lie so.
+    """
+    a0, l0, t0, q0 = _side_integrals(x0, y0, x1, y1)
+    a1, l1, t1, q1 = _side_integrals(x1, y1, x2, y2)
+    a2, l2, t2, q2 = _side_integrals(x2, y2, x3, y3)
+    a3, l3, t3, q3 = _side_integrals(x3, y3, x0, y0)
+    area, left = (a0 + a1) + (a2 + a3), (l0 + l1) + (l2 + l3)
+    top, both = (t0 + t1) + (t2 + t3), (q0 + q1) + (q2 + q3)
+    sign = 1.0 if area > 0.0 else -1.0
+    least = ROUNDING + NOISE * abs(area)
+    p, q, r, s = sign * both, sign * (top - both), sign * (left - both), sign * ((area - left) - (top - both))
+    return (
+        p if p > least else 0.0,
+        q if q > least else 0.0,
+        r if r > least else 0.0,
+        s if s > least else 0.0,
+    )
+
+
+@nb.njit(nogil=True, inline="always", error_model="numpy")
 def _is_data(x: float, low: float, high: float, nodata: float) -> bool:
     return (x >= low) & (x <= high) & (x != nodata)  # NaN fails the first two
 
@@ -187,6 +212,27 @@ def _all_known(weight: Floats, row0: int, row1: int, col0: int, col1: int) -> bo
             if weight[row, col] == 0.0:
                 return False
     return True
+
+
+@nb.njit(nogil=True, inline="always")
+def _put(total: Floats, weight: Floats, row: int, col: int, piece: float, scale: float) -> None:
+    """Add one piece, where it lies in the tile."""
+    if (piece > 0.0) & (row >= 0) & (col >= 0) & (row < weight.shape[0]) & (col < weight.shape[1]):
+        total[row, col] += scale * piece
+        weight[row, col] += piece
+
+
+@nb.njit(nogil=True, inline="always", error_model="numpy")
+def _put_quadrants(
+    total: Floats, weight: Floats, row: int, col: int, pieces: tuple[float, float, float, float], x: float,
+    is_count: bool,
+) -> None:  # fmt: skip
+    area = (pieces[0] + pieces[1]) + (pieces[2] + pieces[3])
+    scale = (x / area if area > 0.0 else 0.0) if is_count else x
+    _put(total, weight, row, col, pieces[0], scale)
+    _put(total, weight, row, col + 1, pieces[1], scale)
+    _put(total, weight, row + 1, col, pieces[2], scale)
+    _put(total, weight, row + 1, col + 1, pieces[3], scale)
 
 
 @nb.njit(nogil=True, inline="always")
@@ -299,12 +345,14 @@ def split_cells(
                     total[r, c] += x if is_count else x * area
                     weight[r, c] += area
                     continue
+                fx, fy = float(first_col), float(first_row)
+                x0, x1, x2, x3, y0, y1, y2, y3 = x0 - fx, x1 - fx, x2 - fx, x3 - fx, y0 - fy, y1 - fy, y2 - fy, y3 - fy
+                if n_cols <= 2 and n_rows <= 2:
+                    _put_quadrants(total, weight, r, c, _quadrants(x0, y0, x1, y1, x2, y2, x3, y3), x, is_count)
+                    continue
                 if n_rows > parts.shape[0] or n_cols + 2 > parts.shape[1]:
                     parts = np.zeros((n_rows + 2, n_cols + 4))
-                fx, fy = float(first_col), float(first_row)
-                area = _split(
-                    parts, n_rows, n_cols, x0 - fx, y0 - fy, x1 - fx, y1 - fy, x2 - fx, y2 - fy, x3 - fx, y3 - fy
-                )
+                area = _split(parts, n_rows, n_cols, x0, y0, x1, y1, x2, y2, x3, y3)
                 scale = (x / area if area > 0.0 else 0.0) if is_count else x
                 _give(parts, n_rows, n_cols, scale, total, weight, r, c)
         if not left_over:
@@ -431,37 +479,3 @@ def account_blocks(
         r, c = row * step - origin[0], col * step - origin[1]
         some = values[r : min(r + step, values.shape[0]), c : min(c + step, values.shape[1])]
         account_cells(some, rules, us, vs, max_side, is_count, shape, out)
-
-
-@nb.njit(cache=True, nogil=True)
-def scan_strip(values: Values, rules: tuple[float, float, float, float], raw_low: float, weights: Floats) -> Floats:
-    """Account for a strip of a raster before anything is done to it.
-
-    Parameters
-    ----------
-    raw_low : lowest value that is data before the negatives policy; see `gis.zonal.engine.Bounds`.
-    weights : (n_rows, 1) or (n_rows, n_cols) float64: what a cell weighs in the total.
-
-    Returns
-    -------
-    (4,) float64: weighted total of the data, cells without data, cells below zero, their sum (unweighted).
-    """
-    low, high, nodata, floor = rules
-    out = np.zeros(4)
-    wide = weights.shape[1] > 1
-    for i in range(values.shape[0]):
-        lanes = np.zeros(8)
-        n_nodata = 0
-        for j in range(values.shape[1]):
-            x = float(values[i, j])
-            if not _is_data(x, raw_low, high, nodata):
-                n_nodata += 1
-                continue
-            if x < 0.0:
-                out[NEGATIVE_CELLS] += 1.0
-                out[NEGATIVE_TOTAL] += x
-            if x >= low and x >= floor:
-                lanes[j % 8] += x * weights[i, j] if wide else x
-        out[NODATA_CELLS] += n_nodata
-        out[TOTAL] += lanes.sum() if wide else lanes.sum() * weights[i, 0]
-    return out

@@ -1,7 +1,7 @@
-"""Values of one grid at the cells of another: nearest, bilinear, average; compiled.
+"""Values of one grid at the cells of another: nearest, bilinear, average; and the account of a strip; compiled.
 
-In: a window of source values, coordinates of target centres in source cells. Out: values of target cells, NaN where
-there is no data.
+In: a window of source values, coordinates of target points in source cells. Out: values of target cells, ``fill``
+where there is no data; totals of a strip before anything is done to it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,72 @@ from gis.zonal.resample_kernels import _is_data
 
 if TYPE_CHECKING:
     from gis.zonal.resample_kernels import Floats, Values
+
+
+# Columns of `scan_strip`'s result.
+TOTAL, NODATA_CELLS, NEGATIVE_CELLS, NEGATIVE_TOTAL = range(4)
+
+
+@nb.njit(cache=True, nogil=True)
+def window_points(
+    nodes: Floats, first_block: tuple[int, int], step: int, lagrange: Floats, row0: int, col0: int, out: Floats
+) -> None:
+    """Interpolate one coordinate at points [row0, row0 + n) x [col0, col0 + m); ``out`` is (n, m), filled."""
+    n, m = out.shape
+    line = np.empty(nodes.shape[1])
+    for i in range(n):
+        row = row0 + i
+        k = row // step - first_block[0]
+        w = lagrange[row % step]
+        for c in range(line.size):
+            line[c] = (
+                (w[0] * nodes[k, c] + w[1] * nodes[k + 1, c])
+                + (w[2] * nodes[k + 2, c] + w[3] * nodes[k + 3, c])
+                + (w[4] * nodes[k + 4, c] + w[5] * nodes[k + 5, c])
+            )
+        for j in range(m):
+            col = col0 + j
+            c = col // step - first_block[1]
+            w = lagrange[col % step]
+            out[i, j] = (
+                (w[0] * line[c] + w[1] * line[c + 1])
+                + (w[2] * line[c + 2] + w[3] * line[c + 3])
+                + (w[4] * line[c + 4] + w[5] * line[c + 5])
+            )
+
+
+@nb.njit(cache=True, nogil=True)
+def scan_strip(values: Values, rules: tuple[float, float, float, float], raw_low: float, weights: Floats) -> Floats:
+    """Account for a strip of a raster before anything is done to it.
+
+    Parameters
+    ----------
+    raw_low : lowest value that is data before the negatives policy; see `gis.zonal.engine.Bounds`.
+    weights : (n_rows, 1) or (n_rows, n_cols) float64: what a cell weighs in the total.
+
+    Returns
+    -------
+    (4,) float64: weighted total of the data, cells without data, cells below zero, their sum (unweighted).
+    """
+    low, high, nodata, floor = rules
+    out = np.zeros(4)
+    wide = weights.shape[1] > 1
+    for i in range(values.shape[0]):
+        lanes = np.zeros(8)
+        n_nodata = 0
+        for j in range(values.shape[1]):
+            x = float(values[i, j])
+            if not _is_data(x, raw_low, high, nodata):
+                n_nodata += 1
+                continue
+            if x < 0.0:
+                out[NEGATIVE_CELLS] += 1.0
+                out[NEGATIVE_TOTAL] += x
+            if x >= low and x >= floor:
+                lanes[j % 8] += x * weights[i, j] if wide else x
+        out[NODATA_CELLS] += n_nodata
+        out[TOTAL] += lanes.sum() if wide else lanes.sum() * weights[i, 0]
+    return out
 
 
 @nb.njit(cache=True, nogil=True)
