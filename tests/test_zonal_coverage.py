@@ -195,9 +195,12 @@ def test_overlapping_rings_are_caught_by_the_second_line_of_defence(monkeypatch)
         coverage_from_zones(plane_grid(), zones_of(twice))
 
 
-def test_a_polygon_across_the_antimeridian_is_refused():
+@pytest.mark.parametrize("parts", [0, 1])
+def test_a_polygon_across_the_antimeridian_is_refused(parts):
     grid = Grid((10, 360), Affine(1, 0, -180, 0, -1, 60), WGS84)
     across = shapely.Polygon([(179, 51), (-179, 51), (-179, 53), (179, 53)])
+    if parts:
+        across = shapely.MultiPolygon([shapely.box(0, 51, 1, 52), across])
     with pytest.raises(GeometryInvalid, match="split it at 180 degrees"):
         coverage_from_zones(grid, zones_of(across, crs=WGS84))
 

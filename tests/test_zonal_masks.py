@@ -79,9 +79,11 @@ def test_strip_shares_are_the_sum_of_all_zones():
     assert np.abs(found - coverage.dense(0) - coverage.dense(1)).max() < 1e-12
 
 
-def test_the_sea_within_the_buffer_goes_to_the_nearest_zone():
+@pytest.mark.parametrize("multipart", [False, True])
+def test_the_sea_within_the_buffer_goes_to_the_nearest_zone(multipart):
     west, east = shapely.box(110.2, 33, 110.8, 35), shapely.box(111.2, 33, 111.7, 35)
-    zones = zones_of(west, east)
+    island = shapely.box(110.5, 31.1, 110.6, 31.2)
+    zones = zones_of(shapely.MultiPolygon([west, island]) if multipart else west, east)
     coverage = coverage_from_zones(GRID, zones)
     reach = coast_extender(10.0)(coverage, zones)
     assert np.array_equal(reach.span_cols, coverage.span_cols)

@@ -182,10 +182,19 @@ def _ready(grid: Grid, zones: Zones) -> NDArray[Any]:
     return np.asarray(geometry)
 
 
+def rings_of(geometry: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
+    """Every ring of some polygons and multipolygons, and the polygon of each: shapely passes over rings of parts."""
+    import shapely
+
+    parts, owner = shapely.get_parts(geometry, return_index=True)
+    rings, part = shapely.get_rings(parts, return_index=True)
+    return rings, owner[part]
+
+
 def _refuse_antimeridian(zones: Zones) -> None:
     import shapely
 
-    rings, owner = shapely.get_rings(zones.geometry, return_index=True)
+    rings, owner = rings_of(zones.geometry)
     xy, ring = shapely.get_coordinates(rings, return_index=True)
     jump = (np.abs(np.diff(xy[:, 0])) > 180) & (np.diff(ring) == 0)
     if jump.any():

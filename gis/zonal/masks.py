@@ -12,7 +12,7 @@ import numpy as np
 
 from gis.crs import ASIA_NORTH_LAMBERT, crs_from, lambert_scale, transform_geometry, transformer
 from gis.grid import Grid, Zones
-from gis.zonal.coverage import Coverage, coverage_from_zones
+from gis.zonal.coverage import Coverage, coverage_from_zones, rings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,7 +162,7 @@ def _edges(shapes: NDArray[Any]) -> tuple[Any, NDArray[np.intp]]:
     """Every edge of the zones in a search tree, and the zone of each: far quicker to search than whole polygons."""
     import shapely
 
-    rings, zone = shapely.get_rings(shapes, return_index=True)
+    rings, zone = rings_of(shapes)
     xy, ring = shapely.get_coordinates(rings, return_index=True)
     first = np.flatnonzero(ring[1:] == ring[:-1])
     lines = shapely.linestrings(np.stack([xy[first], xy[first + 1]], axis=1))
