@@ -174,6 +174,8 @@ def test_crossing_the_antimeridian_is_refused_with_the_way_to_split():
     fiji = shapely.Polygon([(179, -18), (-179, -18), (-179, -17), (179, -17)])
     with pytest.raises(GeometryInvalid, match=r"longitude\): FJ(?s:.*)ogr2ogr -wrapdateline"):
         repair(np.array([BOX, fiji]), ["CN", "FJ"], WGS84)
+    with pytest.raises(GeometryInvalid, match=r"longitude\): FJ(?s:.*)ogr2ogr -wrapdateline"):
+        repair(np.array([BOX, shapely.MultiPolygon([shapely.box(0, 0, 1, 1), fiji])]), ["CN", "FJ"], WGS84)
     split = shapely.MultiPolygon([shapely.box(179, -18, 180, -17), shapely.box(-180, -18, -179, -17)])
     assert repair(np.array([split]), ["FJ"], WGS84)[1] == ()
     metres = scale(fiji, 1e4, 1e4)  # in a projected CRS a long edge is just a long edge

@@ -249,7 +249,9 @@ def _refuse_unusable(array: Geometries, codes: Sequence[str], crs: CRS, where: o
         )
     if not crs.is_geographic:
         return
-    rings, of_ring = shapely.get_rings(array, return_index=True)
+    parts, of_part = shapely.get_parts(array, return_index=True)  # get_rings passes over multipolygons
+    rings, of_ring = shapely.get_rings(parts, return_index=True)
+    of_ring = of_part[of_ring]
     lonlat, of = shapely.get_coordinates(rings, return_index=True)
     jump = (np.abs(np.diff(lonlat[:, 0])) > 180) & (of[1:] == of[:-1])
     if jump.any():
