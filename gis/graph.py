@@ -93,6 +93,12 @@ RETRIES = 3
 """How often a task is tried again when the worker that had it is lost."""
 
 
+WORKER_MALLOC = {"MALLOC_TRIM_THRESHOLD_": 128 << 20, "MALLOC_MMAP_THRESHOLD_": 32 << 20}
+"""glibc's settings in worker processes [bytes]. Dask trims at 64 KiB, which also stops glibc from raising its threshold
+for mapped blocks: every strip and every block of GDAL's then comes from the kernel as fresh, zeroed pages. On 42
+rasters that was 2.5 million page faults instead of 0.45, and a fifth of the time."""
+
+
 @contextmanager
 def cluster(*, workers: int | None = None, scheduler: str | None = None) -> Iterator[Client | None]:
     """Connect to a cluster, or start one on this machine; None when neither is asked for.
@@ -127,11 +133,18 @@ def cluster(*, workers: int | None = None, scheduler: str | None = None) -> Iter
         with client:
             yield client
         return
+    import dask.config
+
     # Any free port, no spilling: tasks hold a strip and return a few numbers.
-    local = distributed.LocalCluster(
-        n_workers=workers, threads_per_worker=1, dashboard_address=":0", memory_limit=0, silence_logs=40
-    )
-    with local, distributed.Client(local, set_as_default=False) as client:
+    with (
+        dask.config.set(
+            {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in WORKER_MALLOC.items()}
+        ),
+        distributed.LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address=":0", memory_limit=0, silence_logs=40
+        ) as local,
+        distributed.Client(local, set_as_default=False) as client,
+    ):
         yield client
 
 

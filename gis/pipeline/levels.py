@@ -13,19 +13,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gis.boundaries import read_geometry
+from gis.boundaries.formats import file_sha256
 from gis.errors import RasterInvalid
-from gis.graph import run_on_cluster, run_tasks
+from gis.graph import run_tasks
 from gis.grid import Grid, Zones
 from gis.indicators import interpolate_totals, levels_for_year, national_rows
 from gis.pipeline.inputs import Inputs, vector_file
 from gis.raster_io import check_range
-from gis.rasters.archive import file_sha256
 from gis.rasters.series import SeriesFile
 from gis.zonal.center import center_coverage
 from gis.zonal.coverage import Coverage
-from gis.zonal.engine import WHOLE_CELLS, Job, StripMask, ZoneSums, run_jobs, run_shipped, ship
+from gis.zonal.engine import WHOLE_CELLS, Job, StripMask, ZoneSums, run_jobs
 from gis.zonal.layer import LightLayer, light_layer, light_totals, population_totals
 from gis.zonal.matching import LitTask, Match, add_strips, lit_strip, matches
+from gis.zonal.shipping import cluster_runner
 from gis.zonal.store import Store
 from gis.zonal.totals import LightTotals, PopulationTotals
 
@@ -71,11 +72,7 @@ class _Runner:
         if self.client is None:
             return self.step(name)
 
-        def run(_function: Callable[[Any], Any], tasks: Any) -> list[Any]:
-            shipped = ship(tasks, self.shared)
-            return run_on_cluster(self.client, run_shipped, shipped, progress=self._progress(name))
-
-        return run
+        return cluster_runner(self.client, self.shared, progress=self._progress(name))
 
     def _progress(self, name: str) -> Callable[[int, int], None] | None:
         report = self.report
@@ -291,7 +288,8 @@ class _Levels:
             parts = self.runner.step("people under valid light")(lit_strip, tasks)
             return add_strips(parts, n)[dark[some], None]
 
-        made_from = f"lit|{people.sha256}|{rules[0]}|{self._raster_name('light', light_year)}|{rules[1]}"
+        where = "|".join(f"{file.info.band}|{file.info.grid.fingerprint}" for file in (people, light))
+        made_from = f"lit|{people.sha256}|{rules[0]}|{self._raster_name('light', light_year)}|{rules[1]}|{where}"
         some = Zones(tuple(zones.codes[i] for i in dark), zones.geometry[dark], zones.crs)
         lit = persons.copy()
         lit[dark] = np.minimum(self.store.per_zone(made_from, some, 1, compute)[:, 0], persons[dark])

@@ -85,22 +85,11 @@ class Coverage:
 
     def only(self, zones: NDArray[np.intp]) -> Coverage:
         """The coverage of some of the zones, in the order given by rising index ``zones``."""
-        new = np.full(len(self.codes), -1, np.int64)
-        new[zones] = np.arange(zones.size)
-        index = np.uint16 if zones.size <= 65_535 else np.uint32
-        span, cell = new[self.span_zone], new[self.cell_zone]
-        in_span, in_cell = span >= 0, cell >= 0
-        return Coverage(
-            self.grid,
-            tuple(self.codes[i] for i in zones),
-            np.concatenate([[0], np.cumsum(in_span)])[self.span_ptr].astype(np.int64),
-            span[in_span].astype(index),
-            self.span_cols[in_span],
-            np.concatenate([[0], np.cumsum(in_cell)])[self.cell_ptr].astype(np.int64),
-            cell[in_cell].astype(index),
-            self.cell_col[in_cell],
-            self.cell_share[in_cell],
-        )
+        if zones.size == len(self):
+            return self
+        place = np.full(len(self), -1)
+        place[zones] = np.arange(zones.size)
+        return gather(self.grid, tuple(self.codes[i] for i in zones), [(self, place)])
 
     def dense(self, zone: int) -> NDArray[np.float64]:
         """(ny, nx) shares of one zone; for tests and small grids."""
@@ -293,6 +282,39 @@ def assemble(grid: Grid, codes: tuple[str, ...], parts: Sequence[ZonePart]) -> C
         np.ascontiguousarray(cells[by_cell_row, 1]),
         shares[by_cell_row],
     )
+
+
+def gather(grid: Grid, codes: tuple[str, ...], pieces: Sequence[tuple[Coverage, NDArray[np.intp]]]) -> Coverage:
+    """Zones of several coverages of one grid as one coverage.
+
+    Parameters
+    ----------
+    codes : codes of the result.
+    pieces : (coverage, place) for each: ``place[i]`` is where its zone i stands in the result, -1 if it is left out.
+    """
+    spans = _by_row(grid, len(codes), [(c.span_ptr, p[c.span_zone], (c.span_cols,)) for c, p in pieces])
+    cells = _by_row(grid, len(codes), [(c.cell_ptr, p[c.cell_zone], (c.cell_col, c.cell_share)) for c, p in pieces])
+    return Coverage(grid, codes, *spans, *cells)
+
+
+def _by_row(
+    grid: Grid, n_zones: int, pieces: Sequence[tuple[NDArray[np.int64], NDArray[np.intp], tuple[NDArray[Any], ...]]]
+) -> tuple[NDArray[Any], ...]:
+    """(row pointers, zones, fields) of several coverages together, by row and zone."""
+    rows = np.arange(grid.shape[0])
+    keys, columns = [], []
+    for ptr, zone, fields in pieces:
+        keep = slice(None) if zone.min(initial=0) >= 0 else zone >= 0
+        keys.append((np.repeat(rows, np.diff(ptr)) * n_zones + zone)[keep])
+        columns.append([field[keep] for field in fields])
+    key = np.concatenate(keys)
+    values = [np.concatenate(parts) for parts in zip(*columns, strict=True)]
+    if np.any(key[1:] < key[:-1]):
+        order = np.argsort(key, kind="stable")  # sorted runs, one after the other: a merge, not a sort
+        key, values = key[order], [value[order] for value in values]
+    row, zone = np.divmod(key, n_zones or 1)
+    ptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=grid.shape[0]))])
+    return ptr.astype(np.int64), zone.astype(np.uint16 if n_zones <= 65_535 else np.uint32), *values
 
 
 def weigh(coverage: Coverage, measure: Measure) -> NDArray[np.float64]:

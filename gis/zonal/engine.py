@@ -10,14 +10,11 @@ number of workers.
 
 from __future__ import annotations
 
-import hashlib
-import pickle
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,8 +22,7 @@ import numpy as np
 from gis.errors import GridMismatch
 from gis.grid import MEASURES, STRIP_ROWS, Grid, Measure
 from gis.raster_io import CellRules, RasterInfo, open_raster
-from gis.tables import atomic_path
-from gis.zonal.coverage import Coverage
+from gis.zonal.coverage import Coverage, gather
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -239,21 +235,9 @@ def merged(layers: tuple[Coverage, ...]) -> Coverage:
     """Several layers of one grid as one coverage, the zones of a later layer after those of the earlier ones."""
     if len(layers) == 1:
         return layers[0]
-    grid, n = layers[0].grid, sum(map(len, layers))
-    index = np.uint16 if n <= 65_535 else np.uint32
-    first = np.cumsum([0, *map(len, layers)])[:-1]
-    row = np.arange(grid.shape[0])
-
-    def together(ptr: str, zone: str, *fields: str) -> tuple[NDArray[Any], ...]:
-        rows = np.concatenate([np.repeat(row, np.diff(getattr(c, ptr))) for c in layers])
-        order = np.argsort(rows, kind="stable")  # in a row the layers one after the other, each as it was
-        zones = np.concatenate([getattr(c, zone).astype(index) + index(f) for c, f in zip(layers, first, strict=True)])
-        starts = np.sum([getattr(c, ptr) for c in layers], axis=0)
-        return starts, zones[order], *(np.concatenate([getattr(c, f) for c in layers])[order] for f in fields)
-
-    spans = together("span_ptr", "span_zone", "span_cols")
-    cells = together("cell_ptr", "cell_zone", "cell_col", "cell_share")
-    return Coverage(grid, tuple(code for c in layers for code in c.codes), *spans, *cells)
+    first = np.cumsum([0, *map(len, layers[:-1])])
+    codes = tuple(code for c in layers for code in c.codes)
+    return gather(layers[0].grid, codes, [(c, a + np.arange(len(c))) for c, a in zip(layers, first, strict=True)])
 
 
 def strip_arrays(coverage: Coverage, row0: int, row1: int) -> tuple[NDArray[Any], ...]:
@@ -384,51 +368,3 @@ def run_jobs(jobs: Sequence[Job], *, run: Callable[..., list[Any]] | None = None
     for (i, _), part in zip(tasks, parts, strict=True):
         by_job.setdefault(i, []).append(part)
     return [combine(job, by_job.get(i, [])) for i, job in enumerate(jobs)]
-
-
-# --- tasks for workers in other processes -----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class ShippedTask:
-    """A task that names its coverages instead of carrying them: a worker loads each once."""
-
-    job: Job
-    """The job, without its layers."""
-    layers: tuple[Path, ...]
-    """Files written by `ship`, one per layer."""
-    strips: tuple[int, ...]
-    """Strip numbers, rising."""
-
-
-def ship(tasks: Sequence[Task], folder: Path) -> list[ShippedTask]:
-    """Write the coverages of some tasks to a folder that workers see too, and name them in the tasks."""
-    files: dict[int, Path] = {}
-    for task in tasks:
-        for coverage in task.job.layers:
-            if id(coverage) not in files:
-                files[id(coverage)] = _write_coverage(coverage, folder)
-    return [ShippedTask(replace(t.job, layers=()), tuple(files[id(c)] for c in t.job.layers), t.strips) for t in tasks]
-
-
-def run_shipped(task: ShippedTask) -> list[tuple[int, list[StripSums], float]]:
-    """`run_task` on a worker."""
-    layers = tuple(_read_coverage(path) for path in task.layers)
-    return run_task(Task(replace(task.job, layers=layers), task.strips))
-
-
-def _write_coverage(coverage: Coverage, folder: Path) -> Path:
-    data = pickle.dumps(coverage, protocol=5)
-    path = folder / f"{hashlib.sha256(data).hexdigest()[:40]}.coverage"
-    if not path.exists():
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(data)
-    return path
-
-
-@lru_cache(maxsize=16)
-def _read_coverage(path: Path) -> Coverage:
-    with open(path, "rb") as stream:
-        coverage = pickle.load(stream)
-    assert isinstance(coverage, Coverage)  # written by _write_coverage
-    return coverage

@@ -20,6 +20,7 @@ from gis.raster_io import CellRules, RasterInfo, integer_fills, read_info
 from gis.zonal.coverage import Coverage, coverage_from_zones
 from gis.zonal.distribution import ENTRIES, Distribution, distribution
 from gis.zonal.engine import Job, ZoneSums, run_jobs
+from gis.zonal.groups import some_zones, zone_groups
 from gis.zonal.names import (
     QUANTILE,
     STATISTICS,
@@ -132,11 +133,15 @@ def zonal_stats(
         array = array_raster(raster, crs=raster_crs, nodata=nodata)
         return statistics_of_array(array, value, names, measure=measure, weights=weights, index=index, run=run)
     info = raster if isinstance(raster, RasterInfo) else read_info(raster, band=band, crs=raster_crs)
-    laid = lay_weights(weights, value, info.grid, names, crs=weights_crs, run=run)
-    coverage = coverage_from_zones(info.grid, value, run=run)
-    rules = plain_rules(info, nodata)
-    columns = statistics_of(info, coverage, names, measure=measure, rules=rules, weights=laid, run=run)
-    return pd.DataFrame(columns, index=index)
+    rules, plan = plain_rules(info, nodata), Plan(names, measure)
+    found = {name: np.empty(len(value)) for name in names}
+    for group in zone_groups(info.grid, value):
+        some = some_zones(value, group)
+        laid = lay_weights(weights, some, info.grid, names, crs=weights_crs, run=run)
+        coverage = coverage_from_zones(info.grid, some, run=run)
+        for name, column in statistics_of(info, coverage, plan, rules=rules, weights=laid, run=run).items():
+            found[name][group] = column
+    return pd.DataFrame(found, index=index)
 
 
 def _read_zones(zones: Any, layer: str | None, crs: Any) -> tuple[Zones, pd.Index]:
@@ -189,11 +194,11 @@ def lay_weights(
 def statistics_of(
     info: RasterInfo,
     coverage: Coverage,
-    stats: Sequence[str],
+    plan: Plan,
     *,
-    measure: Measure,
     rules: CellRules,
     weights: Weights | None = None,
+    sums: ZoneSums | None = None,
     entries: int = ENTRIES,
     run: Callable[..., list[Any]] | None = None,
 ) -> dict[str, Floats]:
@@ -201,17 +206,15 @@ def statistics_of(
 
     Parameters
     ----------
-    stats : checked names, see `gis.zonal.names`.
     weights : for the statistics that need them, made by `match_weights` for ``info.grid``.
+    sums : what the family ``sums`` needs, where it is known already.
     entries : memory for ordered statistics, see `gis.zonal.distribution.distribution`; changes no bit.
     run : callable, optional
         ``run(function, tasks) -> list`` in the order of the tasks.
     """
-    plan = Plan(tuple(stats), measure)
-    found = Found()
-    if plan.of("sums"):
-        job = Job(info, rules, (coverage,), plan.measures, profile=plan.has_profile)
-        found.sums = run_jobs([job], run=run)[0][0]
+    found, measure = Found(sums), plan.measure
+    if sums is None and plan.of("sums"):
+        found.sums = run_jobs([plan.job(info, rules, coverage)], run=run)[0][0]
     sources: dict[Family, Source] = {"ordered": CellSource(info, rules, coverage)}
     if weights is not None:
         pieces = PieceSource(info, rules, weights)
@@ -222,7 +225,7 @@ def statistics_of(
     for family, source in sources.items():
         if plan.of(family):
             found.ordered[family] = distribution(source, plan.quantiles(family), entries=entries, run=run)
-    return {stat: found.column(stat, measure) for stat in stats}
+    return {stat: found.column(stat, measure) for stat in plan.stats}
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +240,10 @@ class Plan:
     def of(self, family: Family) -> list[str]:
         """The statistics of one family."""
         return [s for s in self.stats if family_of(s) == family]
+
+    def job(self, info: RasterInfo, rules: CellRules, coverage: Coverage) -> Job:
+        """What the sums of one raster take."""
+        return Job(info, rules, (coverage,), self.measures, profile=self.has_profile)
 
     def quantiles(self, family: Family) -> tuple[float, ...]:
         """The quantiles that the statistics of a family need, each once."""

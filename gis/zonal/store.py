@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -28,7 +28,7 @@ import numpy as np
 from gis.errors import GisError
 from gis.grid import Grid, Zones
 from gis.tables import atomic_path
-from gis.zonal.coverage import Coverage, ZonePart, assemble, burn_parts
+from gis.zonal.coverage import Coverage, coverage_from_zones, gather
 from gis.zonal.engine import Job, ZoneSums, run_jobs
 
 if TYPE_CHECKING:
@@ -115,28 +115,33 @@ class Store:
         prints = zones.fingerprints
         folder = self.root / "coverage" / _key("grid", grid.fingerprint)
         path = folder / f"{_key('layer', *prints)}.npz"
-        parts = self._known_parts(folder, path, set(prints))
-        missing = [i for i, p in enumerate(prints) if p not in parts]
-        self.reuse.zones_known += len(prints) - len(missing)
-        self.reuse.zones_built += len(missing)
-        if missing:
-            some = Zones(tuple(zones.codes[i] for i in missing), zones.geometry[missing], zones.crs)
-            for i, part in zip(missing, burn_parts(grid, some, run=run), strict=True):
-                parts[prints[i]] = part
-        ordered = [parts[p] for p in prints]
-        if missing or not path.exists():
-            _write_parts(path, prints, ordered)
-        return assemble(grid, zones.codes, ordered)
-
-    def _known_parts(self, folder: Path, exact: Path, wanted: set[str]) -> dict[str, ZonePart]:
-        """Parts of the wanted zones, from the layer itself or from others of the same grid, newest first."""
-        found: dict[str, ZonePart] = {}
-        others = sorted(folder.glob("*.npz"), key=_mtime, reverse=True) if folder.is_dir() else []
-        for path in [exact, *(p for p in others if p != exact)]:
-            if wanted <= found.keys():
+        known = _read_coverage(path, grid)
+        if known is not None and known.codes == prints:
+            self.reuse.zones_known += len(prints)
+            return replace(known, codes=zones.codes)
+        place = {p: i for i, p in enumerate(prints)}
+        pieces = []
+        for other in self._layers(folder, grid):
+            found = np.array([place.pop(p, -1) for p in other.codes], np.intp)
+            pieces.append((other, found))
+            if not place:
                 break
-            found.update(_read_parts(path, wanted - found.keys()))
-        return found
+        missing = np.array(list(place.values()), np.intp)
+        self.reuse.zones_known += len(prints) - missing.size
+        self.reuse.zones_built += missing.size
+        if missing.size:
+            some = Zones(tuple(zones.codes[i] for i in missing), zones.geometry[missing], zones.crs)
+            pieces.append((coverage_from_zones(grid, some, run=run), missing))
+        coverage = gather(grid, zones.codes, [(c, p) for c, p in pieces if p.max(initial=-1) >= 0])
+        _write_coverage(path, prints, coverage)
+        return coverage
+
+    def _layers(self, folder: Path, grid: Grid) -> Iterator[Coverage]:
+        """Stored layers of a grid, newest first; their codes are the fingerprints of the zones."""
+        for path in sorted(folder.glob("*.npz"), key=_mtime, reverse=True) if folder.is_dir() else []:
+            known = _read_coverage(path, grid)
+            if known is not None:
+                yield known
 
     # --- sums --------------------------------------------------------------------------------------------------------
 
@@ -330,33 +335,20 @@ def _write_sums(path: Path, known: _Known) -> None:
     _save(path, {"prints": _bytes(known.rows), "rows": rows, "raster_sum": np.array(known.raster_sum)})
 
 
-def _read_parts(path: Path, wanted: set[str]) -> dict[str, ZonePart]:
+ARRAYS = ("span_ptr", "span_zone", "span_cols", "cell_ptr", "cell_zone", "cell_col", "cell_share")
+"""Fields of ``Coverage`` in a stored layer; by row, as they are used: an unchanged layer is read and nothing else."""
+
+
+def _read_coverage(path: Path, grid: Grid) -> Coverage | None:
+    """A stored layer, the fingerprints of its zones as codes; None where there is none."""
     data = _load(path)
-    names = {"prints", "n_spans", "n_cells", "spans", "cells", "shares"}
-    if not names <= data.keys():
-        return {}
-    span_end, cell_end = np.cumsum(data["n_spans"]), np.cumsum(data["n_cells"])
-    out = {}
-    for i, name in enumerate(_texts(data["prints"])):
-        if name in wanted:
-            a, b = span_end[i] - data["n_spans"][i], span_end[i]
-            c, d = cell_end[i] - data["n_cells"][i], cell_end[i]
-            out[name] = ZonePart(data["spans"][a:b], data["cells"][c:d], data["shares"][c:d])
-    return out
+    if not {"prints", *ARRAYS} <= data.keys():
+        return None
+    return Coverage(grid, tuple(_texts(data["prints"])), *(data[name] for name in ARRAYS))
 
 
-def _write_parts(path: Path, prints: Sequence[str], parts: Sequence[ZonePart]) -> None:
-    _save(
-        path,
-        {
-            "prints": _bytes(prints),
-            "n_spans": np.array([len(p.spans) for p in parts], np.int64),
-            "n_cells": np.array([len(p.cells) for p in parts], np.int64),
-            "spans": np.concatenate([p.spans for p in parts]) if parts else np.empty((0, 3), np.int32),
-            "cells": np.concatenate([p.cells for p in parts]) if parts else np.empty((0, 2), np.int32),
-            "shares": np.concatenate([p.shares for p in parts]) if parts else np.empty(0),
-        },
-    )
+def _write_coverage(path: Path, prints: Sequence[str], coverage: Coverage) -> None:
+    _save(path, {"prints": _bytes(prints), **{name: getattr(coverage, name) for name in ARRAYS}})
 
 
 def _bytes(prints: Any) -> NDArray[np.uint8]:
