@@ -72,6 +72,38 @@ def _write(path: Path, values: np.ndarray, nodata: float, transform: Affine) -> 
         target.write(values, 1)
 
 
+GLOBE = (33600, 86400)
+"""Rows and columns of the VIIRS composites at 15 arc seconds, 75 N to 65 S."""
+
+
+def write_globe(folder: Path, *, seed: int = 5) -> Path:
+    """One raster of the size of a global annual composite, strip by strip; its lit parts repeat a pattern."""
+    import rasterio
+    from rasterio.windows import Window
+
+    path = folder / "globe.tif"
+    if path.exists():
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    towns = np.where(_towns(rng) > 0.05, 1, 0) * np.round(rng.pareto(2.0, SHAPE) * 256) / 256
+    part = path.with_name("globe.part.tif")
+    with rasterio.open(
+        part, "w", driver="GTiff", height=GLOBE[0], width=GLOBE[1], count=1, dtype="float32", nodata=-999.0,
+        crs="EPSG:4326", transform=Affine(1 / 240, 0, -180, 0, -1 / 240, 75), tiled=True, blockxsize=512,
+        blockysize=512, compress="deflate", bigtiff="yes", num_threads="all_cpus",
+    ) as target:  # fmt: skip
+        for row in range(0, GLOBE[0], 512):
+            n = min(512, GLOBE[0] - row)
+            start = int(rng.integers(0, SHAPE[0] - 512))
+            strip = np.zeros((n, GLOBE[1]), np.float32)
+            for col in range(0, GLOBE[1] - SHAPE[1], 3 * SHAPE[1]):  # a third of it is land
+                strip[:, col : col + SHAPE[1]] = towns[start : start + n]
+            target.write(strip, 1, window=Window(0, row, GLOBE[1], n))
+    part.rename(path)
+    return path
+
+
 def read_layers(data: Path | None) -> tuple[dict[str, object], str]:
     """City and district polygons: the real ones where the test data is there, else generated with shared borders."""
     import geopandas as gpd
@@ -82,16 +114,23 @@ def read_layers(data: Path | None) -> tuple[dict[str, object], str]:
     return {name: generated_zones(n) for name, n in (("city", (17, 22)), ("district", (44, 66)))}, "generated"
 
 
-def generated_zones(n: tuple[int, int], *, vertices: int = 60, seed: int = 1) -> object:
+CHINA = (73.1, 16.1, 135.9, 53.9)
+"""West, south, east, north of the generated zones [degrees]."""
+
+
+def generated_zones(
+    n: tuple[int, int], *, vertices: int = 60, seed: int = 1, box: tuple[float, float, float, float] = CHINA
+) -> object:
     """A lattice of zones with wiggly borders, identical on both sides of each."""
     import geopandas as gpd
     import shapely
 
     rng = np.random.default_rng(seed)
     rows, cols = n
-    y = np.linspace(54 - 37.9, 53.9, rows + 1)[:, None] + np.zeros((1, cols + 1))
-    x = np.linspace(73.1, 135.9, cols + 1)[None, :] + np.zeros((rows + 1, 1))
-    dy, dx = 37.8 / rows, 62.8 / cols
+    west, south, east, north = box
+    y = np.linspace(south, north, rows + 1)[:, None] + np.zeros((1, cols + 1))
+    x = np.linspace(west, east, cols + 1)[None, :] + np.zeros((rows + 1, 1))
+    dy, dx = (north - south) / rows, (east - west) / cols
     y[1:-1, 1:-1] += rng.uniform(-0.2, 0.2, (rows - 1, cols - 1)) * dy
     x[1:-1, 1:-1] += rng.uniform(-0.2, 0.2, (rows - 1, cols - 1)) * dx
 

@@ -2,7 +2,7 @@
 
     python benchmarks/panel.py cities      # 296 cities, 20 years: 43,660 pairs, 829,540 rows, every variable
     python benchmarks/panel.py districts   # 2,850 districts, 21 years: 81.2 million rows, streamed to Parquet
-    python benchmarks/panel.py citations   # 3 million patents, 10 million citations
+    python benchmarks/panel.py citations   # 10 million patents, 10 million citations, from files
     python benchmarks/panel.py networks    # betweenness of 296 and 2,850 nodes, and networkx
     python benchmarks/panel.py engines     # the citations again, by us, by DuckDB and by Polars where installed
 
@@ -13,6 +13,8 @@ Data are made up from a seed; `citations` is checked against a count of another 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import resource
 import subprocess
 import sys
@@ -20,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,12 +30,12 @@ import pyarrow as pa
 
 from gis.panel import balance_batches, distances, moderators, n_pairs, write_pairs
 from gis.panel.assemble import FLOWS, PanelPlan, assembly
-from gis.panel.citations import CitationFlows, flows_from_citations
+from gis.panel.citations import flows_from_citations
 from gis.panel.controls import hsr_openings, hsr_variable, ipp_variable, similarities, similarity_variable, since_years
 from gis.panel.covariates import SUFFIX, city_matrix, city_variable
 from gis.panel.flows import FlowTable, flow_table, oriented
 from gis.panel.networks import betweenness
-from gis.panel.patents import NOWHERE, Patents, patents_from_table
+from gis.panel.patents import patents_from_batches, places_from_codes
 from gis.tables import Column, write_batches
 
 YEARS = np.arange(2000, 2020)
@@ -44,7 +47,9 @@ def peak_gb() -> float:
 
 
 def say(what: str, begin: float) -> None:
-    print(f"{what:58} {time.perf_counter() - begin:7.2f} s   peak {peak_gb():.2f} GB", flush=True)
+    """Seconds since ``begin``; processor time and peak memory of the process so far."""
+    busy = f"{time.process_time():.1f} s of processor"
+    print(f"{what:58} {time.perf_counter() - begin:7.2f} s   {busy}   peak {peak_gb():.2f} GB", flush=True)
 
 
 # --- data ------------------------------------------------------------------------------------------------------------
@@ -206,72 +211,81 @@ def row_groups(path: Path) -> Iterator[pa.Table]:
         yield file.read_row_group(k)
 
 
-def made_up_patents(n: int, n_cities: int, seed: int) -> tuple[Patents, np.ndarray, dict[str, np.ndarray]]:
-    """Patents, their application numbers, and the plain arrays behind them."""
-    rng = np.random.default_rng(seed)
-    ids = np.char.add("CN", (20_00_10_000_000 + np.arange(n)).astype(str))
-    plain = {
-        "year": rng.integers(2000, 2020, n),
-        "kind": rng.choice([1, 2, 3], n, p=[0.5, 0.4, 0.1]),
-        "is_digital": rng.random(n) < 0.6,
-        "place": np.where(rng.random(n) < 0.03, NOWHERE, np.minimum(rng.zipf(1.5, n) - 1, n_cities - 1)).astype(
-            np.int32
-        ),
-    }
-    table = pa.table({"application": ids, "year": plain["year"], "type": plain["kind"].astype(str),
-                      "is_digital": plain["is_digital"]})  # fmt: skip
-    return patents_from_table(table, plain["place"], codes_of(n_cities)), ids, plain
+def citations(n_patents: int = 10_000_000, n_citations: int = 10_000_000) -> dict[str, int]:
+    """Count flows from files, and count them again another way; each in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        size = ["--patents", str(n_patents), "--citations", str(n_citations)]
+        child("files", folder, *size)
+        counted, truth = child("lightpanel", folder), child("brute", folder)
+    print(counted.split("\n", 1)[1])
+    mine, expected = (json.loads(text.split("\n", 1)[0]) for text in (counted, truth))
+    if mine != expected:
+        raise SystemExit(f"counted {mine}, brute force {expected}")
+    print(f"equal to brute force: {expected}")
+    return mine
 
 
-def brute_force(plain: dict[str, np.ndarray], citing: np.ndarray, cited: np.ndarray) -> dict[str, int]:
-    """The same count by pandas, everything in memory: drop_duplicates, boolean masks, value counts."""
-    frame = pd.DataFrame({"citing": citing, "cited": cited}).drop_duplicates()
-    a, b = frame["citing"].to_numpy(), frame["cited"].to_numpy()
-    keep = (plain["kind"][a] != 3) & (plain["kind"][b] != 3) & plain["is_digital"][b]
-    src, dst = plain["place"][b][keep], plain["place"][a][keep]
-    inside = (src >= 0) & (dst >= 0)
-    found = pd.DataFrame({"src": src[inside], "dst": dst[inside], "year": plain["year"][a][keep][inside]})
+def child(name: str, folder: str, *more: str) -> str:
+    """Standard output of one engine in a process of its own; a child's peak begins with its parent's: this is small."""
+    command = [sys.executable, __file__, "engine", "--name", name, "--folder", folder, *more]
+    path = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=path)
+    if result.returncode:
+        raise SystemExit(result.stderr)
+    return result.stdout
+
+
+def count_files(folder: Path) -> tuple[dict[str, int], pd.DataFrame]:
+    """What ``lightpanel panel`` does with the two files; totals, and the waterfall."""
+    from gis.pipeline.panel_citations import PATENT_COLUMNS, stream_columns
+
+    codes = codes_of(296)
+    stream = stream_columns(folder / "patents.parquet", {}, PATENT_COLUMNS, "utf-8", "patents")
+    batches = ((batch, places_from_codes(batch, "city_code", codes)) for batch in stream)
+    patents = patents_from_batches(batches, codes, folder)
+    cited = stream_columns(folder / "citations.parquet", {}, ("citing", "cited"), "utf-8", "citations")
+    found = flows_from_citations(patents, cited, scratch=folder)
+    flows, years, steps = found.flows, found.by_year, found.waterfall
     return {
-        "cells": len(found.value_counts()),
+        "flows": len(flows),
+        "total": int(flows["n"].sum()),
+        "local": int(flows.loc[flows["src"] == flows["dst"], "n"].sum()),
+        "both_na": int(years["flow_both_na"].sum()),
+        "first_year": int(flows.loc[flows["year"] == 2000, "n"].sum()),
+        "repeats": int(steps.loc[steps["step"] == "repeats a citation", "n_dropped"].sum()),
+        "unknown": int(steps.loc[steps["step"].str.endswith("not in the patents"), "n_dropped"].sum()),
+    }, steps
+
+
+def brute_force(folder: Path) -> dict[str, int]:
+    """The same totals by plain arrays, all in memory: application numbers are turned back into row numbers."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    known, cites = pq.read_table(folder / "patents.parquet"), pq.read_table(folder / "citations.parquet")
+    a, b = (
+        pc.cast(pc.utf8_slice_codeunits(cites[n], 2), "int64").to_numpy() - FIRST_NUMBER for n in ("citing", "cited")
+    )
+    there = (a < known.num_rows) & (b < known.num_rows)
+    unknown, a, b = int((~there).sum()), a[there], b[there]
+    design, digital = pc.equal(known["type"], "design").to_numpy(), known["is_digital"].to_numpy()
+    keep = ~design[a] & ~design[b] & digital[b]
+    frame = pd.DataFrame({"a": a[keep], "b": b[keep]})
+    repeats = int(frame.duplicated().sum())
+    frame = frame.drop_duplicates()
+    city = pd.Series(known["city_code"].to_pandas()).fillna("").to_numpy(object)
+    src, dst, year = city[frame["b"]], city[frame["a"]], known["year"].to_numpy()[frame["a"]]
+    inside = (src != "") & (dst != "")
+    found = pd.DataFrame({"src": src[inside], "dst": dst[inside], "year": year[inside]})
+    return {
+        "flows": len(found.value_counts()),
         "total": int(inside.sum()),
         "local": int((src == dst)[inside].sum()),
-        "both_na": int(((src < 0) & (dst < 0)).sum()),
+        "both_na": int(((src == "") & (dst == "")).sum()),
         "first_year": int((found["year"] == 2000).sum()),
+        "repeats": repeats,
+        "unknown": unknown,
     }
-
-
-def citations(n_patents: int = 3_000_000, n_citations: int = 10_000_000, seed: int = 1907) -> CitationFlows:
-    """Count flows from citations, as a stream, and check the totals against `brute_force`."""
-    begin = time.perf_counter()
-    patents, ids, plain = made_up_patents(n_patents, 296, seed)
-    say(f"{n_patents:,} patents made up and brought to one record each", begin)
-    rng = np.random.default_rng([seed, 1])
-    size = 500_000
-    drawn = []
-
-    def batches() -> Iterator[pa.Table]:
-        for start in range(0, n_citations, size):
-            m = min(size, n_citations - start)
-            a, b = rng.integers(0, n_patents, m), (n_patents * rng.random(m) ** 3).astype(np.int64)
-            again = rng.random(m) < 0.02  # every fiftieth is given twice
-            a[1:][again[1:]], b[1:][again[1:]] = a[:-1][again[1:]], b[:-1][again[1:]]
-            drawn.append((a.astype(np.int32), b.astype(np.int32)))
-            yield pa.table({"citing": ids[a], "cited": ids[b]})
-
-    begin = time.perf_counter()
-    found = flows_from_citations(patents, batches())
-    say(f"{found.n_citations:,} citations made up and counted", begin)
-    print(found.waterfall.to_string(index=False))
-    truth = brute_force(plain, *(np.concatenate(side) for side in zip(*drawn, strict=True)))
-    flows, years = found.flows, found.by_year
-    mine = {"cells": len(flows), "total": int(flows["n"].sum()),
-            "local": int(flows.loc[flows["src"] == flows["dst"], "n"].sum()),
-            "both_na": int(years["flow_both_na"].sum()),
-            "first_year": int(flows.loc[flows["year"] == 2000, "n"].sum())}  # fmt: skip
-    if mine != truth:
-        raise SystemExit(f"counted {mine}, brute force {truth}")
-    print(f"equal to brute force: {truth}")
-    return found
 
 
 def networks(sizes: tuple[int, ...] = (296, 2850), density: float = 0.15) -> None:
@@ -296,84 +310,108 @@ ENGINES = ("lightpanel", "duckdb", "duckdb 900MB", "polars")
 def engines() -> None:
     """The same files through several engines, each in a process of its own; all must find the same flows."""
     with tempfile.TemporaryDirectory() as folder:
+        child("files", folder)
         found = set()
-        for name in ("files", *ENGINES):  # a child's peak begins with its parent's: this process stays small
-            command = [sys.executable, __file__, "engine", "--name", name, "--folder", folder]
-            result = subprocess.run(command, capture_output=True, text=True, check=False)
-            if name == "files":
-                continue
-            print(f"{name:14} {result.stdout.strip() or result.stderr.strip().splitlines()[-1]}", flush=True)
-            if result.returncode == 0:
-                found.add(tuple(result.stdout.split()[:2]))
+        for name in ENGINES:
+            text = child(name, folder)
+            totals = json.loads(text.split("\n", 1)[0])
+            found.add((totals["flows"], totals["total"]))
+            print(f"{name:14} {text.strip().splitlines()[-1]}", flush=True)
         if len(found) != 1:
             raise SystemExit(f"the engines differ: {found}")
 
 
-def write_citation_files(folder: Path, n: int = 3_000_000, m: int = 10_000_000, seed: int = 1907) -> None:
+FIRST_NUMBER = 20_00_10_000_000
+
+
+def write_citation_files(folder: Path, n: int = 10_000_000, m: int = 10_000_000, seed: int = 1907) -> None:
+    """Patents and citations as Parquet, written by the million: one in fifty cited twice, one in 500 unknown."""
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    rng = np.random.default_rng(seed)
-    ids = np.char.add("CN", (20_00_10_000_000 + np.arange(n)).astype(str))
-    place = np.array(codes_of(296))[np.minimum(rng.zipf(1.5, n) - 1, 295)]
-    kinds = rng.choice(["invention", "utility", "design"], n, p=[0.5, 0.4, 0.1])
-    columns = {"application": ids, "year": rng.integers(2000, 2020, n), "type": kinds,
-               "is_digital": rng.random(n) < 0.6, "city_code": place}  # fmt: skip
-    pq.write_table(pa.table(columns), folder / "patents.parquet")
-    a, b = rng.integers(0, n, m), (n * rng.random(m) ** 3).astype(np.int64)
-    pq.write_table(
-        pa.table({"citing": ids[a], "cited": ids[b]}), folder / "citations.parquet", row_group_size=1_000_000
-    )
+    roster, size = np.array([*codes_of(296), None], dtype=object), 1_000_000
+    writers: dict[str, pq.ParquetWriter] = {}
+
+    def write(name: str, columns: dict[str, Any]) -> None:
+        table = pa.table(columns)
+        if name not in writers:
+            writers[name] = pq.ParquetWriter(folder / f"{name}.parquet", table.schema)
+        writers[name].write_table(table)
+
+    def numbers(at: np.ndarray) -> pa.Array:
+        return pc.binary_join_element_wise("CN", pc.cast(pa.array(at + FIRST_NUMBER), "string"), "")
+
+    for start in range(0, n, size):
+        rng, k = np.random.default_rng([seed, 0, start]), min(size, n - start)
+        place = np.where(rng.random(k) < 0.03, 296, np.minimum(rng.zipf(1.5, k) - 1, 295))
+        write("patents", {"application": numbers(np.arange(start, start + k)), "year": rng.integers(2000, 2020, k),
+                          "type": rng.choice(["invention", "utility", "design"], k, p=[0.5, 0.4, 0.1]),
+                          "is_digital": rng.random(k) < 0.6, "city_code": roster[place]})  # fmt: skip
+    for start in range(0, m, size):
+        rng, k = np.random.default_rng([seed, 1, start]), min(size, m - start)
+        a, b = rng.integers(0, n, k), (n * rng.random(k) ** 3).astype(np.int64)
+        again, unknown = rng.random(k) < 0.02, rng.random(k) < 0.002
+        a[1:][again[1:]], b[1:][again[1:]] = a[:-1][again[1:]], b[:-1][again[1:]]
+        write("citations", {"citing": numbers(a), "cited": numbers(np.where(unknown, n + b, b))})
+    for writer in writers.values():
+        writer.close()
 
 
 def engine(name: str, folder: Path) -> None:
-    """One engine; prints flows, their sum, seconds and peak memory."""
+    """One engine; prints its totals as JSON, then seconds and peak memory."""
     patents, cited = folder / "patents.parquet", folder / "citations.parquet"
     begin = time.perf_counter()
+    steps = None
     if name == "lightpanel":
-        from gis.panel.patents import places_from_codes
-        from gis.pipeline.panel_inputs import PATENT_COLUMNS, read_columns, stream_columns
-
-        table = read_columns(patents, {}, PATENT_COLUMNS, "utf-8", "patents")
-        codes = codes_of(296)
-        known = patents_from_table(table, places_from_codes(table, "city_code", codes), codes)
-        del table
-        flows = flows_from_citations(known, stream_columns(cited, {}, ("citing", "cited"), "utf-8", "citations")).flows
-        n, total = len(flows), int(flows["n"].sum())
+        totals, steps = count_files(folder)
+    elif name == "brute":
+        totals = brute_force(folder)
     elif name.startswith("duckdb"):
         import duckdb
 
         base = duckdb.connect()
         for limit in name.split()[1:]:
             base.execute(f"set memory_limit = '{limit}'; set threads = 2; set temp_directory = '{folder / 'spill'}'")
-        n, total = base.execute(
+        found = base.execute(
             f"""with flow as (
                     select b.city_code src, a.city_code dst, a.year, count(*) n
                     from (select distinct citing, cited from '{cited}') c
                     join '{patents}' a on a.application = c.citing join '{patents}' b on b.application = c.cited
-                    where a.type <> 'design' and b.type <> 'design' and b.is_digital group by all)
+                    where a.type <> 'design' and b.type <> 'design' and b.is_digital
+                        and a.city_code is not null and b.city_code is not null group by all)
                 select count(*), sum(n) from flow"""
         ).fetchone()
+        totals = {"flows": found[0], "total": int(found[1])}
     else:
         import polars as pl
 
-        kept = pl.scan_parquet(patents).filter(pl.col("type") != "design")
+        kept = pl.scan_parquet(patents).filter(pl.col("type") != "design", pl.col("city_code").is_not_null())
         a = kept.select(citing="application", year="year", dst="city_code")
         b = kept.filter("is_digital").select(cited="application", src="city_code")
         joined = pl.scan_parquet(cited).unique().join(a, on="citing").join(b, on="cited")
         flows = joined.group_by("src", "dst", "year").len().collect(engine="streaming")
-        n, total = len(flows), int(flows["len"].sum())
-    print(f"{n} {int(total)} {time.perf_counter() - begin:7.1f} s   peak {peak_gb():.2f} GB")
+        totals = {"flows": len(flows), "total": int(flows["len"].sum())}
+    print(json.dumps(totals))
+    if steps is not None:
+        print(steps.to_string(index=False))
+    seconds, busy = time.perf_counter() - begin, time.process_time()
+    print(
+        f"{totals['flows']:,} flows, {totals['total']:,} in all {seconds:7.1f} s ({busy:.1f} s of processor time)   "
+        f"peak {peak_gb():.2f} GB"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = {"cities": cities, "districts": districts, "citations": citations, "networks": networks, "engines": engines}
     parser.add_argument("what", choices=(*parts, "engine"))
-    parser.add_argument("--name", choices=("files", *ENGINES), help=argparse.SUPPRESS)
+    parser.add_argument("--name", choices=("files", "brute", *ENGINES), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--patents", type=int, default=10_000_000, help=argparse.SUPPRESS)
+    parser.add_argument("--citations", type=int, default=10_000_000, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.name == "files":
-        write_citation_files(asked.folder)
+        write_citation_files(asked.folder, asked.patents, asked.citations)
     elif asked.what == "engine":
         engine(asked.name, asked.folder)
     else:

@@ -40,6 +40,8 @@ Folder = Annotated[Path, typer.Argument(help="Workspace: the folder with workspa
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="Threads; default: one per core. Changes no number.")
 ]
+Workers = Annotated[int | None, typer.Option(min=1, help="Read rasters in so many processes here.")]
+Scheduler = Annotated[str | None, typer.Option(help="Read rasters on a Dask cluster: tcp://host:8786.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 
 
@@ -123,8 +125,8 @@ def check(folder: Folder = Path(), threads: Threads = None, quiet: Quiet = False
 def run(
     folder: Folder = Path(),
     threads: Threads = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Sum rasters in so many processes here.")] = None,
-    scheduler: Annotated[str | None, typer.Option(help="Sum rasters on a Dask cluster: tcp://host:8786.")] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     quiet: Quiet = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print inputs, hashes and tasks; compute nothing.")
@@ -194,6 +196,8 @@ def zonal(
     zones_crs: Annotated[str | None, typer.Option(help="CRS of zones that carry none.")] = None,
     weights_crs: Annotated[str | None, typer.Option(help="CRS of weights that carry none.")] = None,
     threads: Threads = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     quiet: Quiet = False,
 ) -> None:
     """Exact zonal statistics of any rasters over any polygons, without a workspace.
@@ -210,7 +214,7 @@ def zonal(
         rows = zonal_table(
             rasters, zones, out, stats=stat, layer=layer, code=code, measure=measure, weights=weights, band=band,
             nodata=nodata, raster_crs=raster_crs, zones_crs=zones_crs, weights_crs=weights_crs, threads=threads,
-            report=report,
+            workers=workers, scheduler=scheduler, report=report,
         )  # fmt: skip
     typer.echo(f"wrote {rows} rows to {out}")
 
@@ -259,19 +263,31 @@ def georeference(
 def estimate(
     folder: Folder = Path(),
     model: Annotated[list[str] | None, typer.Option("--model", "-m", help="table1, eq2, iv_telegraph, ...")] = None,
-    formula: Annotated[
-        list[str] | None, typer.Option("--formula", "-f", help='"bal ~ x + z | pair_id + year | x ~ iv".')
-    ] = None,
+    formula: Annotated[list[str] | None, typer.Option("--formula", "-f", help='"bal ~ x | pair_id | x ~ iv".')] = None,
+    curve: Annotated[bool, typer.Option("--curve", help="One coefficient under every specification.")] = False,
+    term: Annotated[str | None, typer.Option(help="Of the curve: which; default: ln_dkf_net.")] = None,
+    level: Annotated[list[str] | None, typer.Option(help="exact/true, paper, cells, ..., or none.")] = None,
+    boundaries: Annotated[list[str] | None, typer.Option(help="A vintage, yearly, crosswalk, or none.")] = None,
+    iv: Annotated[list[str] | None, typer.Option(help="telegraph, both, leave_out=loo, ..., or none.")] = None,
+    cross: Annotated[bool, typer.Option("--cross", help="All combinations, not one change at a time.")] = False,
+    threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
     """Estimate the models of [estimate] on a finished run; print the table and write it to out/.
 
-    Every coefficient comes with three standard errors: clustered by pair, by both cities, and dyadic-robust.
+    Every coefficient comes with four standard errors: by pair, by both cities, dyadic, and dyadic leaving out one city
+    at a time. With --curve, one coefficient under every level, set of boundaries and instrument; no run is needed.
     """
     from gis.pipeline.estimate import run_estimation
+    from gis.pipeline.specifications import run_specifications
 
+    how: dict[str, Any] = {"models": model or (), "formulas": formula or ()}
+    asked = {"term": term, "levels": level, "boundaries": boundaries, "iv": iv, "cross": cross, "threads": threads}
+    if (asked := {name: value for name, value in asked.items() if value}) and not curve:
+        raise typer.BadParameter("--term, --level, --boundaries, --iv, --cross and --threads go with --curve")
+    step: Any = run_specifications if curve else run_estimation
     with _progress(quiet) as report:
-        done = run_estimation(folder, models=model or (), formulas=formula or (), report=report)
+        done = step(folder, **how, **asked, report=report)
     typer.echo(done.text)
     for path in done.paths.values():
         typer.echo(f"wrote {path}", err=True)
@@ -367,18 +383,26 @@ def sensitivity(
 @app.command()
 def export(
     folder: Folder = Path(),
-    to: Annotated[str, typer.Option("--to", "-t", help="gpkg, geoparquet, parquet or csv.")] = "gpkg",
+    to: Annotated[str, typer.Option("--to", "-t", help="gpkg, geoparquet, parquet, csv, dta or xlsx.")] = "gpkg",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write to; default: out/<format>.")] = None,
+    table: Annotated[
+        list[str] | None, typer.Option(help="This table alone; may be repeated. Not for maps. Default: all.")
+    ] = None,
     crs: Annotated[str | None, typer.Option(help="ESRI:102027 or EPSG:4326; default: as configured.")] = None,
-    pair_lines: Annotated[bool, typer.Option(help="Add the pairs of the latest year as lines.")] = False,
-    pair_limit: Annotated[int | None, typer.Option(min=1, help="Draw only so many pairs.")] = None,
+    pairs: Annotated[bool, typer.Option("--pairs", help="Add pairs of cities to the map, as lines.")] = False,
+    pair_year: Annotated[
+        list[int] | None, typer.Option(help="Year of the lines; may be repeated; default: the latest.")
+    ] = None,
+    pair_top: Annotated[int | None, typer.Option(min=1, help="Draw only so many pairs a year, the highest.")] = None,
+    pair_by: Annotated[str | None, typer.Option(help="Column that ranks and colours them; default: bal.")] = None,
 ) -> None:
-    """Write a finished run's results in another format."""
+    """Write a finished run's results in another format; each of the four options on pairs adds their lines."""
     from gis.pipeline import export as write
 
-    options: dict[str, Any] = {"folder": out, "pair_lines": pair_lines, "pair_limit": pair_limit}
-    if crs:
-        options["crs"] = crs
+    choice: dict[str, Any] = {"pair_years": tuple(pair_year or ()), "pair_top": pair_top, "pair_by": pair_by}
+    options = {"folder": out, "pair_lines": pairs, "crs": crs, "tables": tuple(table or ()), **choice}
+    options = {name: value for name, value in options.items() if value}
+    options["pair_lines"] = pairs or any(choice.values())
     for path in write(folder, to, **options):
         typer.echo(f"wrote {path}")
 

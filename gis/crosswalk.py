@@ -331,6 +331,15 @@ def _check_table(
             where=f"columns {', '.join(map(str, table.columns))}",
             mend="name its columns: --code, --extensive a,b --intensive rate:denominator, --by year",
         )
+    if table.empty:
+        raise TableInvalid("the table has no rows", mend="check the file, and the filter that made it")
+    blank = table[[*by]].isna().any(axis=1)
+    if blank.any():
+        raise TableInvalid(
+            f"{int(blank.sum())} rows have nothing in {', '.join(by)}: what is in them would be lost",
+            where=f"row {int(np.flatnonzero(blank)[0]) + 1}",
+            mend="fill the cells, or drop these rows first",
+        )
     words = [c for c in (*extensive, *rates) if not is_numeric_dtype(table[c])]
     if words:
         raise TableInvalid(

@@ -217,6 +217,36 @@ def _lagrange(u: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
     )
 
 
+def cross_antimeridian(geometry: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which polygons in degrees go over the 180th meridian in one ring, as -179 following 179 does.
+
+    Parameters
+    ----------
+    geometry : (n,) shapely Polygon or MultiPolygon, coordinates in degrees.
+
+    Returns
+    -------
+    (n,) bool
+        True where a ring has an edge of more than half the circle and still has a width after such edges are taken
+        the short way round. The world's frame has none: its long edges join -180 to 180, one meridian, and it is what
+        it looks like. A box from -179 to 179 could be either, and counts as crossing.
+    """
+    import shapely
+
+    parts, owner = shapely.get_parts(geometry, return_index=True)  # get_rings passes over multipolygons
+    rings, part = shapely.get_rings(parts, return_index=True)
+    lonlat, of = shapely.get_coordinates(rings, return_index=True)
+    step, same = np.diff(lonlat[:, 0]), of[1:] == of[:-1]
+    long = same & (np.abs(step) > 180) & (np.abs(step) <= 360)  # beyond the whole circle there is no way round
+    out = np.zeros(len(geometry), bool)
+    for ring in np.unique(of[1:][long]):
+        at = slice(*np.searchsorted(of, [ring, ring + 1]))
+        turns = np.where(long[at.start : at.stop - 1], -360.0 * np.sign(step[at.start : at.stop - 1]), 0.0)
+        short_way = lonlat[at, 0] + np.r_[0.0, np.cumsum(turns)]
+        out[owner[part[ring]]] |= bool(np.ptp(short_way) > 1e-6)  # a decimetre: rounding of the frame's corners
+    return out
+
+
 @dataclass(frozen=True, slots=True)
 class Zones:
     """The polygons of one layer of one boundary vintage, in a fixed order.

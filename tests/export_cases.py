@@ -17,7 +17,17 @@ from pyproj import CRS
 from gis.export import UNITS
 from gis.export.parquet import write_units
 from gis.grid import Zones
-from gis.tables import CITY_YEAR, COLUMNS, DISTRICT_YEAR, NATIONAL_YEAR, PAIR_YEAR, Table, write_table
+from gis.tables import (
+    CITY_YEAR,
+    COLUMNS,
+    DISTRICT_YEAR,
+    NATIONAL_YEAR,
+    PAIR_PANEL,
+    PAIR_YEAR,
+    Column,
+    Table,
+    write_table,
+)
 
 YEARS = (2018, 2019, 2020)
 
@@ -150,3 +160,22 @@ def write_run(out: Path) -> Path:
     write_units(CITIES, out / UNITS["city"])
     write_units(DISTRICTS, out / UNITS["district"])
     return out
+
+
+OWN = (
+    Column("类型", "string", "", "类型：东部、中部或西部"),
+    Column("产值差", "float64", "亿元", "Gap"),
+    Column("gap_own", "float64", "1", "Gap"),
+)
+"""Columns a workspace might declare: names in Chinese, two labels alike."""
+
+
+def pair_panel(rows: pd.DataFrame | None = None, own: tuple[Column, ...] = OWN) -> tuple[Table, pd.DataFrame]:
+    """Rows of ``pair_panel`` with flows and columns of a workspace, and their declaration."""
+    frame = pair_year() if rows is None else rows
+    table = PAIR_PANEL.with_columns((*PAIR_YEAR.columns, "dkf_htol", "bal_trimmed", "row_flag"), own)
+    flow = np.arange(len(frame), dtype=float) * 7 % 11
+    flow[0] = math.nan
+    values = {"类型": "西部—“一般”", "产值差": flow / 3, "gap_own": flow}
+    frame = frame.assign(dkf_htol=flow, bal_trimmed=frame["bal"], row_flag="", **{c.name: values[c.name] for c in own})
+    return table, frame

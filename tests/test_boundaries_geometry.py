@@ -182,6 +182,32 @@ def test_crossing_the_antimeridian_is_refused_with_the_way_to_split():
     assert repair(np.array([metres]), ["FJ"], "EPSG:3857")[1] == ()
 
 
+WORLD = shapely.box(-180, -90, 180, 90)
+
+
+@pytest.mark.parametrize("frame", [WORLD, WORLD.difference(BOX), shapely.box(-180, -90, 179.99999995, 90)])
+def test_the_worlds_frame_crosses_nothing(frame):
+    """An edge from -180 to 180 joins a meridian to itself: taken the short way, the frame would have no width."""
+    mended, repairs = repair(np.array([frame]), ["outside"], WGS84)
+    assert mended[0].equals(frame) and repairs == ()
+    whole = geodesic_area_km2(np.array([WORLD]), WGS84)[0]
+    assert whole == pytest.approx(510_065_621.724, rel=1e-9)  # surface of the ellipsoid; an island cut out is less
+    assert geodesic_area_km2(np.array([frame]), WGS84)[0] <= whole
+
+
+def test_a_ring_that_names_the_antimeridian_twice_still_crosses_it():
+    islands = shapely.Polygon([(179, -17), (180, -16), (-180, -16), (-179, -17), (-180, -18), (180, -18)])
+    with pytest.raises(GeometryInvalid, match=r"longitude\): FJ(?s:.*)segmentize"):
+        repair(np.array([islands]), ["FJ"], WGS84)
+
+
+def test_a_wide_box_is_refused_until_it_says_which_way_it_goes():
+    wide = shapely.box(-20, 0, 179, 60)
+    with pytest.raises(GeometryInvalid, match="segmentize"):
+        repair(np.array([wide]), ["a"], WGS84)
+    assert repair(np.array([shapely.segmentize(wide, 90)]), ["a"], WGS84)[1] == ()
+
+
 @pytest.mark.filterwarnings("ignore:invalid value encountered in from_wkt")
 def test_coordinates_that_are_not_numbers_are_refused():
     bad = shapely.from_wkt("POLYGON ((110 30, 111 30, 111 NaN, 110 30))")

@@ -301,6 +301,12 @@ def test_coordinates_that_cannot_be_in_the_crs_are_refused(tmp_path):
         read(path)
 
 
+def test_exchanged_axes_are_called_by_their_name(layer_file):
+    path = layer_file(frame(shapes=[shapely.box(30 + k, 116, 31 + k, 117) for k in range(len(SHAPES))]))
+    with pytest.raises(CrsMismatch, match=r"wrong way round(?s:.*)mend:  exchange them"):
+        read(path)
+
+
 def test_longitudes_past_180_are_refused(layer_file):
     path = layer_file(frame(shapes=[shapely.box(179, 0, 181, 1), *SHAPES[1:]]))
     with pytest.raises(GeometryInvalid, match=r"ogr2ogr -wrapdateline"):

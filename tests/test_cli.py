@@ -176,8 +176,8 @@ def test_export_writes_csv_with_a_dictionary(demo, tmp_path):
 
 
 def test_export_of_what_is_not_built_names_what_is(demo):
-    said = lightpanel("export", demo[0], "--to", "xlsx")
-    assert said.returncode == 1 and "mend:  export to csv" in said.stderr
+    said = lightpanel("export", demo[0], "--to", "shp")
+    assert said.returncode == 1 and "mend:  export to gpkg" in said.stderr
 
 
 def test_the_cache_can_be_listed_and_cleared(demo, tmp_path):

@@ -296,6 +296,13 @@ TABLE = pd.DataFrame({"city_code": ["341400"], "x": [1.0], "rate": [2.0], "word"
             TableInvalid,
             "keep one row per unit, or name the other keys",
         ),
+        (TABLE.iloc[:0], {"extensive": ["x"]}, TableInvalid, "check the file"),
+        (
+            pd.concat([TABLE.assign(year=2000.0), TABLE.assign(year=np.nan)]),
+            {"extensive": ["x"], "by": ["year"]},
+            TableInvalid,
+            "fill the cells, or drop these rows",
+        ),
         (
             TABLE.assign(city_code="999999"),
             {"extensive": ["x"]},

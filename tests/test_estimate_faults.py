@@ -111,8 +111,11 @@ def test_a_moderator_missing_in_places_is_counted():
     frame = panel().copy()
     frame.loc[frame.index[:40], "compat_kno"] = np.nan
     (model,) = named_models("moderator:compat_kno")
-    steps = {s.what: s.dropped for s in estimate(frame, model).waterfall}
-    assert steps["compat_kno missing"] == 40
+    found = estimate(frame, model)
+    assert {s.what: s.dropped for s in found.waterfall}["compat_kno missing"] == 40
+    assert f"compat_kno missing in 40 of {len(frame)} rows, which are left out" in found.notes
+    frame.loc[frame.index[20:40], "compat_kno"] = 1.0
+    assert not any("missing" in note for note in estimate(frame, model).notes)  # 20 of 397: the waterfall is enough
 
 
 def test_two_cities_leave_no_city_clustered_error_and_a_note():

@@ -119,7 +119,7 @@ def test_a_table_that_cannot_be_joined_is_refused(workspace, text, mend):
 
 def test_a_missing_table_names_the_setting(workspace):
     (workspace / "extra.csv").unlink()
-    with pytest.raises(TableInvalid, match=r"correct estimate\.tables"):
+    with pytest.raises(TableInvalid, match=r"correct the path of estimate\.tables"):
         run_estimation(workspace)
 
 

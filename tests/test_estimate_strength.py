@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from estimate_cases import double_sum, dummies, free_of, panel, relations
-from scipy import linalg, stats
+from scipy import linalg, optimize, stats
 
 pf = pytest.importorskip("pyfixest", reason="the extra estimate is not installed")
 
 from gis.estimate import Model, estimate, named_models  # noqa: E402
-from gis.estimate.inference import CLUSTERINGS  # noqa: E402
-from gis.estimate.strength import thresholds  # noqa: E402
+from gis.estimate.inference import CLUSTERINGS, SANDWICHES  # noqa: E402
+from gis.estimate.strength import OLEA_PFLUEGER_F, STOCK_YOGO_10, TF_F, thresholds  # noqa: E402
 
 NET, TEL, PHONE = "ln_dkf_net", "iv_hist_tel", "iv_1984_tel"
 ONE = Model("one", "bal", ("hsr", "ts"), endog=(NET,), instruments=(TEL,))
@@ -148,7 +149,7 @@ def test_linearmodels_and_pyfixest_agree_on_one_endogenous_regressor():
     within = within_from_design(design)
     a, b = fit_pyfixest(design, within), fit_linearmodels(design, within)
     assert a.coef == pytest.approx(b.coef, rel=1e-8)  # METHOD 6.2
-    for clustering in CLUSTERINGS:
+    for clustering in SANDWICHES:
         errors = [np.sqrt(np.diag(f.covariances[clustering])) for f in (a, b)]
         assert errors[0] == pytest.approx(errors[1], rel=5e-5)  # METHOD 6.2
 
@@ -225,9 +226,55 @@ def test_the_reduced_form_over_the_first_stage_is_2sls():
 
 
 def test_thresholds_are_named_and_only_those_that_exist():
-    assert thresholds(1, 1) == {"Stock-Yogo 10 % size": 16.38, "tF": 104.7}
+    assert thresholds(1, 1) == {"Stock-Yogo 10 % size": 16.38, "Olea-Pflueger 10 % bias": OLEA_PFLUEGER_F, "tF": 104.7}
     assert thresholds(2, 2) == {"Stock-Yogo 10 % size": 7.03}
     assert thresholds(3, 3) == {}
+
+
+def test_stock_yogo_values_are_those_of_the_published_table():
+    # Columns "10 %" of Stock and Yogo (2005), Table 5.2, as in ivreg2's ado file (routine cdsy, type ivsize10).
+    one = (16.38, 19.93, 22.30, 24.58, 26.87)
+    two = (7.03, 13.43, 16.87, 19.45)
+    assert {(1, k): v for k, v in enumerate(one, 1)} | {(2, k): v for k, v in enumerate(two, 2)} == STOCK_YOGO_10
+
+
+def rejection(strength: float, least_f: float = 0.0) -> float:
+    """P(|t| > 1.96 and F > least_f) where the errors of both stages are the same, the worst case; one instrument.
+
+    With a the standard normal numerator of the Anderson-Rubin t, sqrt(F) = strength + a and t = a (strength + a) /
+    strength, so the event is a union of intervals of a.
+    """
+    z, s = stats.norm.ppf(0.975), strength
+    ends = [0.5 * (-s + sign * math.sqrt(s * s + 4 * z * s)) for sign in (-1, 1)]
+    if s > 4 * z:
+        ends += [0.5 * (-s + sign * math.sqrt(s * s - 4 * z * s)) for sign in (-1, 1)]
+    ends += [-s + sign * math.sqrt(least_f) for sign in (-1, 1)]
+    edges = [-40.0, *sorted(ends), 40.0]
+    total = 0.0
+    for low, high in itertools.pairwise(edges):
+        a = (low + high) / 2
+        if abs(a * (s + a) / s) > z and (s + a) ** 2 > least_f:
+            total += stats.norm.cdf(high) - stats.norm.cdf(low)
+    return total
+
+
+def test_the_threshold_of_one_instrument_limits_the_size_to_ten_per_cent():
+    strength = optimize.brentq(lambda s: rejection(s) - 0.10, 1, 10)
+    # 95 % point of F at that strength. The table was simulated: 16.38 against 16.57 by integration.
+    assert stats.ncx2.ppf(0.95, 1, strength**2) == pytest.approx(STOCK_YOGO_10[1, 1], rel=0.015)
+
+
+def test_tf_is_the_f_above_which_the_usual_t_test_has_its_size():
+    def size(least_f: float) -> float:
+        return max(rejection(s, least_f) for s in np.linspace(5, 12, 1401))
+
+    assert optimize.brentq(lambda f: size(f) - 0.05, 90, 104.9, xtol=1e-3) == pytest.approx(TF_F, abs=0.1)  # the grid
+    assert size(90) > 0.051
+
+
+def test_the_threshold_of_the_effective_f_is_its_definition():
+    # Montiel Olea and Pflueger (2013): 95 % point of a noncentral chi2(1), noncentrality 1 / tau, for tau = 10 %.
+    assert stats.ncx2.ppf(0.95, 1, 10) == pytest.approx(OLEA_PFLUEGER_F, abs=0.005)  # two digits are printed
 
 
 def test_a_moderated_instrument_goes_to_linearmodels():

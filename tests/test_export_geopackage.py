@@ -24,7 +24,7 @@ from pyproj import CRS, Geod, Transformer
 from gis.errors import CodeInvalid, CrsInvalid, OptionInvalid, TableInvalid, WriteFailed
 from gis.export import geopackage, layers
 from gis.export.geopackage import write_geopackage
-from gis.export.layers import pair_lines, unit_layer
+from gis.export.layers import PairChoice, pair_lines, unit_layer
 from gis.export.qgis import graduated_qml, quantile_limits, ramp
 from gis.grid import Zones
 from gis.tables import CITY_YEAR, COLUMNS, DISTRICT_YEAR, PAIR_YEAR
@@ -130,7 +130,8 @@ def test_one_layer_alone_and_an_empty_polygon(tmp_path: Path) -> None:
         district_year=None,
         metadata={},
     )
-    assert {name for name, _ in pyogrio.list_layers(path)} == {"city", "city_year", "city_year_data", "layer_styles"}
+    names = {"city", "city_year", "city_year_data", "layer_styles", "dictionary"}
+    assert {name for name, _ in pyogrio.list_layers(path)} == names
     assert list(gpd.read_file(path, layer="city").geometry.is_empty) == [False, True, False, False]
 
 
@@ -230,17 +231,17 @@ def test_pair_lines_carry_the_panel(gpkg: Path) -> None:
 
 def test_a_limit_keeps_the_highest_bal() -> None:
     everything = pair_year().query("year == 2020")
-    kept = pair_lines(pair_year(), CITIES, "ESRI:102027", limit=2).table.to_pandas()
+    kept = pair_lines(pair_year(), CITIES, "ESRI:102027", PairChoice(top=2)).table.to_pandas()
     assert set(kept["pair_id"]) == set(everything.nlargest(2, "bal")["pair_id"])
 
 
 def test_too_many_pairs_are_refused_unless_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layers, "PAIR_LINES_MAX", 5)
-    with pytest.raises(OptionInvalid, match=r"mend: {2}pair_limit = 1000"):
+    with pytest.raises(OptionInvalid, match=r"mend: {2}--pair-top 1000"):
         pair_lines(pair_year(), CITIES, "ESRI:102027")
-    assert len(pair_lines(pair_year(), CITIES, "ESRI:102027", limit=5).geometry) == 5
-    with pytest.raises(OptionInvalid, match="mend:  pair_limit = 1 or more"):
-        pair_lines(pair_year(), CITIES, "ESRI:102027", limit=0)
+    assert len(pair_lines(pair_year(), CITIES, "ESRI:102027", PairChoice(top=5)).geometry) == 5
+    with pytest.raises(OptionInvalid, match="mend:  --pair-top 1 or more"):
+        pair_lines(pair_year(), CITIES, "ESRI:102027", PairChoice(top=0))
 
 
 def test_pairs_need_the_polygons_of_their_cities(tmp_path: Path) -> None:

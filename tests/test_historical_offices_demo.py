@@ -282,5 +282,5 @@ def test_flows_that_are_no_flows_are_refused(tmp_path):
     path.write_text("src,dst,year,n\n010000,310000,2000,1\n", encoding="utf-8")
     assert read_flows(path)["src"].tolist() == ["010000"]  # a code is text
     (tmp_path / "flows.parquet").write_bytes(b"no such thing")
-    with pytest.raises(TableInvalid, match=r"mend:.*CSV or Parquet"):
+    with pytest.raises(TableInvalid, match=r"mend:.*give CSV"):
         read_flows(tmp_path / "flows.parquet")

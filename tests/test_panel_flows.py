@@ -210,6 +210,13 @@ def test_a_bad_row_is_named_with_its_file_and_number(fault):
         flow_table(with_row(**values), (A, B, C), years=(2000, 2001), where=Path("flows/flows.csv"))
 
 
+def test_blanks_and_the_point_of_a_spreadsheet_are_no_part_of_a_code():
+    spoiled = flows().assign(src=" " + flows()["src"], dst=flows()["dst"] + ".0")
+    pd.testing.assert_frame_equal(
+        oriented_flows(balance(levels()), spoiled), oriented_flows(balance(levels()), flows())
+    )
+
+
 def test_unknown_codes_may_be_left_out_and_are_counted():
     found = flow_table(with_row(src="341400"), (A, B, C), drop_unknown=True)
     assert found.n_dropped == 1

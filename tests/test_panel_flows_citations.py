@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import shapely
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gis.panel.citations as citations_module
@@ -22,6 +22,8 @@ from gis.panel.citations import flows_from_citations
 from gis.panel.patents import (
     NOWHERE,
     OUTSIDE,
+    part_of,
+    patents_from_batches,
     patents_from_table,
     places_from_codes,
     places_from_points,
@@ -207,6 +209,43 @@ def test_batches_and_parts_change_nothing(monkeypatch):
     pd.testing.assert_frame_equal(cut.flows, whole.flows)
     pd.testing.assert_frame_equal(cut.waterfall, whole.waterfall)
     pd.testing.assert_frame_equal(cut.by_year, whole.by_year)
+
+
+ROWS = st.lists(
+    st.tuples(st.sampled_from(["CN1", "CN2", "CN10", "x", "", "号码十二"]), st.sampled_from([0, 2001, 2002]),
+              st.sampled_from(["发明公布", "发明授权", "实用新型", "外观设计"]), st.integers(-2, 2), st.booleans()),
+    max_size=14,
+)  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None)
+@given(ROWS, st.integers(1, 5), st.sampled_from(["first", "full", "fractional"]))
+def test_patents_read_batch_by_batch_are_those_of_the_whole_table(tmp_path_factory, rows, size, multi):
+    pairs = [(a, b) for a in ("CN1", "CN2", "CN10", "x", "", "号码十二", "CN3") for b in ("CN2", "CN10", "", "CN1")]
+    cut = [table(*rows[k : k + size]) for k in range(0, len(rows), size)]
+    batches = [(t.drop_columns("place"), t["place"].to_numpy().astype(np.int32)) for t in cut]
+    streamed = patents_from_batches(batches, CODES, tmp_path_factory.mktemp("parts"), multi=multi)
+    assert (len(streamed), streamed.n_records) == (len({r[0] for r in rows}), len(rows))
+    found = flows_from_citations(streamed, cites(*pairs), multi=multi)
+    expected = flows_from_citations(patents(*rows, multi=multi), cites(*pairs), multi=multi) if rows else found
+    for name in ("flows", "waterfall", "by_year"):  # thirds add up in another order
+        pd.testing.assert_frame_equal(getattr(found, name), getattr(expected, name), rtol=1e-14)
+
+
+def test_a_bad_patent_of_a_later_batch_is_named_by_its_row_in_the_file(tmp_path):
+    good = pa.table({"application": ["a", "b"], "year": ["2010", "2011"], "type": ["1", "2"], "is_digital": ["1", "0"]})
+    bad = good.set_column(1, "year", pa.array(["2010", "soon"]))
+    place = np.zeros(2, np.int32)
+    with pytest.raises(TableInvalid, match=r"(?s)'soon'.*patents\.csv, row 4.*mend:  write 2016"):
+        patents_from_batches([(good, place), (bad, place)], CODES, tmp_path, where="patents.csv")
+
+
+def test_parts_are_about_equally_large_for_serial_numbers():
+    ids = pa.array([f"CN{2010 + k % 8}1{k:07d}.{k % 10}" for k in range(64_000)])
+    size = np.bincount(part_of(ids, 64), minlength=64)
+    assert 800 < size.min() <= size.max() < 1200  # 1,000 on average
+    some = ids.slice(777, 100)  # a slice has an offset of its own
+    np.testing.assert_array_equal(part_of(some, 64), part_of(ids, 64)[777:877])
 
 
 def test_parts_on_disk_are_gone_afterwards(tmp_path):

@@ -12,8 +12,11 @@ import pytest
 
 import gis
 from gis.demo import write_demo
-from gis.errors import ConfigInvalid, GisError, YearMissing
+from gis.errors import ConfigInvalid, GisError, TableInvalid, YearMissing
+from gis.pipeline.inputs import read_inputs
+from gis.pipeline.run import roster_codes
 from gis.tables import CITY_YEAR, DISTRICT_YEAR, NATIONAL_YEAR, PAIR_YEAR, check
+from gis.workspace import read_workspace
 
 
 @pytest.fixture(scope="module")
@@ -253,6 +256,26 @@ def test_a_roster_of_another_vintage_is_refused(copy):
     edit(copy, "[panel]\n", '[panel]\ncities = "roster.csv"\n')
     with pytest.raises(GisError, match=r"(?s)341400.*mend:  use the codes of the layer's vintage"):
         gis.run(copy)
+
+
+def test_a_roster_saved_by_a_chinese_spreadsheet_is_read(copy):
+    (copy / "roster.csv").write_text("city_code,名称\n526100,甲\n446300,乙\n", encoding="gbk")
+    edit(copy, "[panel]\n", '[panel]\ncities = "roster.csv"\n')
+    inputs = read_inputs(read_workspace(copy))
+    assert roster_codes(inputs) == ["526100", "446300"]
+
+
+@pytest.mark.parametrize(
+    ("text", "mend"),
+    [("", "a line city_code"), ("city_code\n", "one code a line"), ("city\n526100\n", "name the column")],
+)
+def test_a_roster_without_cities_stops_the_run_before_it_sums(copy, text, mend):
+    (copy / "roster.csv").write_text(text, encoding="utf-8")
+    edit(copy, "[panel]\n", '[panel]\ncities = "roster.csv"\n')
+    steps = []
+    with pytest.raises(TableInvalid, match=f"mend:  {mend}"):
+        gis.run(copy, report=lambda step, done, n: steps.append(step))
+    assert steps == []
 
 
 def test_sections_that_are_swapped_are_refused(copy):

@@ -16,6 +16,7 @@ from gis.demo import write_demo
 from gis.errors import CodeInvalid, ConfigInvalid, GisError, TableInvalid
 from gis.panel import n_pairs
 from gis.panel.flows import oriented_flows
+from gis.pipeline import resume
 from gis.pipeline.panel import PanelResult, build_panel, summary_lines
 from gis.pipeline.panel_inputs import PanelInputs
 from gis.tables import CITY_WITHIN, TABLES
@@ -196,6 +197,7 @@ def test_everything_that_is_configured_stands_in_one_table(built):
         "district_centre",
         "city_within",
         "within_city_pair_year",
+        "within_city_pair_panel",
         "district_pair_panel",
     }
     assert result.waterfall["n_left"].iloc[0] == len(panel) == n_pairs(12) * 7
@@ -256,6 +258,139 @@ def test_district_pairs_know_their_city_and_their_flows(built):
     within = pd.read_parquet(place / "out" / "within_city_pair_year.parquet")
     assert len(within) == same.sum()
     assert panel["ln_dkf_net"].notna().any()
+
+
+DISTRICTS = SECTIONS
+for _name in ("hsr", "ts", "ipp", "gap_k"):
+    _file = {"ts": "classes", "gap_k": "city"}.get(_name, _name)
+    DISTRICTS = DISTRICTS.replace(
+        f'{_name} = {{ file = "panel/{_file}.csv"',
+        f'{_name} = {{ file = "panel/{_file}.csv", districts = "panel/d_{_file}.csv"',
+    )
+DISTRICTS = DISTRICTS.replace('column = "gdp"', 'column = "gdp"\ndistricts = "panel/d_city.csv"')
+DISTRICTS = DISTRICTS.replace('column = "tons"', 'column = "tons"\ndistricts = "panel/d_pair.csv"')
+
+
+def write_district_tables(root: Path) -> list[str]:
+    """The same tables for the districts; their codes are called what districts' codes are called."""
+    districts = sorted(pd.read_parquet(root / "out" / "district_year.parquet")["district_code"].unique())
+    rng, folder = np.random.default_rng(4), root / "panel"
+    base = pd.DataFrame([(d, y) for d in districts for y in range(2012, 2020)], columns=["district_code", "year"])
+    for name in ("gdp", "pop", "loans"):
+        base[name] = rng.integers(1, 100, len(base))
+    base.to_csv(folder / "d_city.csv", index=False)
+    base[["district_code", "year"]].assign(ipc="G06F", n=1).to_csv(folder / "d_classes.csv", index=False)
+    stops = pd.DataFrame({"line": "a", "district_code": districts[:3], "open_year": 2014})
+    stops.to_csv(folder / "d_hsr.csv", index=False)
+    pd.DataFrame({"district_code": districts[:1], "start_year": 2012}).to_csv(folder / "d_ipp.csv", index=False)
+    pair = pd.DataFrame({"district_i": [districts[1]], "district_j": [districts[0]], "tons": [3.0]})
+    pair.to_csv(folder / "d_pair.csv", index=False)
+    return districts
+
+
+@pytest.mark.parametrize("name", ["district_pair_panel", "within_city_pair_panel"])
+def test_pairs_of_districts_carry_what_has_a_table_of_districts(place, name):
+    codes = write_district_tables(place)
+    build_panel(configure(place, DISTRICTS))
+    found = pd.read_parquet(place / "out" / f"{name}.parquet")
+    assert {"ln_dkf_net", "hsr", "ts", "ipp", "gap_k", "gap_light", "trade", "east_west", "is_border"} <= set(found)
+    assert not {"compat_kno", "gap_d", "iv_hist_tel"} & set(found)  # no table of districts, or of cities alone
+    values = pd.read_csv(place / "panel" / "d_city.csv", dtype={"district_code": str}).set_index(
+        ["district_code", "year"]
+    )
+    per_head = values["gdp"] / values["pop"]
+    known = found[found["hi"].notna()]
+    lag = known["year"] - 1
+    for column, side in (("gdp_h", "hi"), ("gdp_l", "lo")):
+        keys = pd.MultiIndex.from_arrays([known[side], lag])
+        np.testing.assert_array_equal(known[column], per_head.reindex(keys))
+    loans = values["loans"] / values["pop"]
+    base = [loans.reindex(pd.MultiIndex.from_arrays([known[s], [2012] * len(known)])).to_numpy() for s in ("lo", "hi")]
+    np.testing.assert_array_equal(known["gap_k"], base[0] / base[1])
+    trade = found[(found["city_i"] == codes[0]) & (found["city_j"] == codes[1])]["trade"]
+    assert (trade == 3).all()
+    assert len(trade) == 7
+    assert found["hsr"].sum() == 3 * 5 if name == "district_pair_panel" else found["hsr"].sum() > 0  # rows 2015-2019
+
+
+def test_a_bad_row_of_a_table_of_districts_is_named(place):
+    write_district_tables(place)
+    spoil(configure(place, DISTRICTS), "panel/d_ipp.csv", set_cell(1, "start_year", "soon"))
+    with pytest.raises(TableInvalid, match=r"(?s)'soon'.*d_ipp\.csv, row 1.*mend:  correct it"):
+        build_panel(place)
+
+
+def test_people_pull_the_points_of_cities_and_districts(built, place):
+    from gis.export.parquet import read_units
+    from gis.panel.distances import centroids, pair_distances
+    from gis.pipeline.panel_points import population_points
+
+    panel = pd.read_parquet(built[0] / "out" / "pair_panel.parquet")
+    zones = read_units(place / "out" / "units_city.parquet")
+    codes = tuple(sorted(zones.codes))
+    points, files = population_points(read_workspace(place), zones, codes, 2012)
+    assert [f.name for f in files] == ["landscan-global-2012.tif"]
+    np.testing.assert_array_equal(panel.groupby("pair_id")["dist_km"].first(), pair_distances(points))
+    apart = np.abs(points - centroids(zones, codes)).max(axis=1)
+    assert (apart > 1e-4).any()  # people are not spread evenly
+    assert (apart < 1).all()  # and stay in their cities
+
+
+# --- nothing to do -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def same_code(monkeypatch) -> None:
+    """The package's text as it is now: an editor that saves a module between two steps makes the second one due."""
+    fingerprint = resume.package_fingerprint()
+    monkeypatch.setattr(resume, "package_fingerprint", lambda: fingerprint)
+
+
+@pytest.mark.usefixtures("same_code")
+def test_a_second_step_has_nothing_to_do(built, tmp_path):
+    place = Path(shutil.copytree(built[0], tmp_path / "demo"))
+    first = build_panel(place)  # in another folder: hashes are by content
+    before = (place / "out" / "pair_panel.parquet").stat().st_mtime_ns
+    again = build_panel(place)
+    assert (place / "out" / "pair_panel.parquet").stat().st_mtime_ns == before
+    assert not again.is_new
+    assert again.paths == first.paths
+    pd.testing.assert_frame_equal(again.waterfall, first.waterfall, check_dtype=False)
+    assert "nothing has changed" in summary_lines(again)[-1]
+
+
+CHANGES = {
+    "a setting": lambda root: configure(root, SECTIONS.replace("0.975", "0.97")),
+    "a table": lambda root: spoil(root, "panel/ipp.csv", set_cell(1, "start_year", 2013)),
+    "a result of the run": lambda root: spoil_parquet(root / "out" / "pair_year.parquet"),
+    "an output": lambda root: (root / "out" / "panel_rows.parquet").unlink(),
+    "an output's content": lambda root: spoil_parquet(root / "out" / "city_within.parquet"),
+    "the lineage": lambda root: (root / "out" / "lineage.json").unlink(),
+    "the note of the last step": lambda root: (root / ".cache" / "last_panel.json").write_text("{"),
+}
+
+
+def spoil_parquet(path: Path) -> None:
+    table = pq.read_table(path)
+    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"by": b"hand"}), path)
+
+
+@pytest.mark.usefixtures("same_code")
+@pytest.mark.parametrize("change", CHANGES)
+def test_whatever_changes_makes_the_step_due(change, built, tmp_path):
+    place = Path(shutil.copytree(built[0], tmp_path / "demo"))
+    build_panel(place)
+    CHANGES[change](place)
+    assert build_panel(place).is_new
+    assert not build_panel(place).is_new
+
+
+@pytest.mark.usefixtures("same_code")
+def test_other_code_makes_the_step_due(built, tmp_path, monkeypatch):
+    place = Path(shutil.copytree(built[0], tmp_path / "demo"))
+    build_panel(place)
+    monkeypatch.setattr(resume, "package_fingerprint", lambda: "another text")
+    assert build_panel(place).is_new
 
 
 def test_only_pairs_of_clusters_are_the_sample_when_asked(place):
@@ -434,6 +569,9 @@ FAULTS = {
     ),
     "a year in words": ("panel/ipp.csv", set_cell(1, "start_year", "soon"), TableInvalid, "'soon'", 1, "correct it"),
     "one city": ("panel/pair.csv", lambda f: f.assign(city_j=f["city_i"]), TableInvalid, "itself", 1, "drop such"),
+    "a flow of no year": ("flows/flows.csv", set_cell(3, "year", 20013), TableInvalid, "20013", 3, "write a year"),
+    "a listed city twice": ("panel/ipp.csv", KEEP_ONE, TableInvalid, "rows 1 and 3", 3, "keep one"),
+    "no class": ("panel/classes.csv", set_cell(5, "ipc", " "), TableInvalid, "no ipc", 5, "give each row"),
     "imports": ("panel/imports.csv", set_cell(7, "value", -1), TableInvalid, "imports are -1", 7, "give a value"),
 }
 
@@ -464,6 +602,7 @@ def test_a_flow_outside_the_years_it_is_said_to_cover_is_named(place):
             TableInvalid,
             r"no such table.*mend:  correct the path of flows\.citations\.patents",
         ),
+        ('[flows]\nfile = "flows/flows.csv"\nyears = [2019, 2012]\n', ConfigInvalid, r"years run from the first"),
         (
             '[flows]\nfile = "flows/flows.csv"\n[flows.citations]\npatents = "a"\ncitations = "b"\n',
             ConfigInvalid,
@@ -503,8 +642,12 @@ def test_a_workspace_that_was_not_run_says_what_to_do(place):
         build_panel(place)
 
 
-def test_a_damaged_parquet_file_is_refused(place):
-    (place / "panel" / "patents.parquet").write_bytes(b"PAR1 nothing else")
+@pytest.mark.parametrize("damage", ["no Parquet", "broken off inside"])
+def test_a_damaged_parquet_file_is_refused(damage, place):
+    path = place / "panel" / "patents.parquet"
+    pq.write_table(pa.table({"application": [f"p{k}" for k in range(5000)]}), path)
+    whole = path.read_bytes()
+    path.write_bytes(b"PAR1 nothing else" if damage == "no Parquet" else b"PAR1" + bytes(4000) + whole[4004:])
     pq.write_table(pa.table({"citing": ["a"], "cited": ["b"]}), place / "panel" / "c.parquet")
     text = '[flows.citations]\npatents = "panel/patents.parquet"\ncitations = "panel/c.parquet"\n'
     with pytest.raises(TableInvalid, match=r"(?s)cannot be read.*mend:  give CSV in utf-8"):

@@ -316,6 +316,28 @@ def test_mask_band_is_no_data(tmp_path: Path, dtype: str) -> None:
     assert got[1].tolist() == [2, 3]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "uint8", "uint16", "int16"])
+def test_cells_under_a_clear_alpha_band_are_no_data(tmp_path: Path, dtype: str) -> None:
+    """What gdalwarp -dstalpha writes: outside the picture the data band holds 0, which would read as darkness."""
+    values = np.array([[[5, 0], [3, 4]], [[255, 0], [255, 255]]], dtype)
+    path = make(tmp_path / "a.tif", values, photometric="MINISBLACK", alpha="YES")
+    info = read_info(path)
+    assert info.has_mask
+    got = read_all(path).astype(float)
+    assert got[0, 1] == INT_FILL if info.working_dtype.kind == "i" else np.isnan(got[0, 1])
+    assert [got[0, 0], *got[1]] == [5, 3, 4]
+    assert read_all(path, band=2).astype(float).ravel().tolist().count(255) == 3  # the alpha band itself can be read
+
+
+def test_a_fill_is_known_before_a_small_scale_brings_it_into_range(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.tif", np.array([[1.0, -3.4e38]], "float32"))
+    with rasterio.open(path, "r+") as target:
+        target.scales, target.offsets = (1e-9,), (0.0,)
+    got = read_all(path)  # -3.4e29 would be a measurement
+    assert got[0, 0] == pytest.approx(1e-9)
+    assert np.isnan(got[0, 1])
+
+
 def test_rows_are_read_into_a_given_buffer(tmp_path: Path) -> None:
     info = read_info(make(tmp_path / "a.tif", ramp(6, 4)))
     buffer = np.empty((2, 4), np.float32)

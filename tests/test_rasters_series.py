@@ -134,6 +134,29 @@ def test_two_different_files_for_one_year(workspace: Workspace) -> None:
         series(workspace, "china_1km")
 
 
+def test_the_pattern_that_is_offered_finds_the_file(workspace: Workspace) -> None:
+    make(workspace.rasters / "EANTLI_like_2013" / "EANTLI_like_2013.tif", 1)
+    make(workspace.rasters / "EANTLI_like_2013.tif", 2)
+    with pytest.raises(SeriesInvalid, match=r'mend: .*files = "(rasters/EANTLI_like_\{year\}/[^"]*)"') as caught:
+        series(workspace, "eantli_like")
+    pattern = str(caught.value).rpartition('files = "')[2].rstrip('"')
+    assert series(workspace, "eantli_like", files=pattern).of(2013).path.parent.name == "EANTLI_like_2013"
+
+
+def test_files_that_gdal_reads_beside_a_raster_are_part_of_its_content(workspace: Workspace) -> None:
+    path = make(workspace.rasters / "DMSP2012.tif", 2)
+    alone = series(workspace, "china_1km").of(2012)
+    assert alone.sha256 == file_sha256(path) and alone.info.sidecars == ()
+    aux = path.with_name("DMSP2012.tif.aux.xml")
+    seen = {alone.sha256}
+    for scale in ("0.5", "0.25"):
+        aux.write_text(f'<PAMDataset><PAMRasterBand band="1"><Scale>{scale}</Scale></PAMRasterBand></PAMDataset>')
+        now = series(workspace, "china_1km").of(2012)
+        assert now.info.scale == float(scale) and now.info.sidecars == (aux,)
+        assert now.sha256 not in seen
+        seen.add(now.sha256)
+
+
 def test_archive_beside_what_was_unpacked_from_it_is_one_file(workspace: Workspace) -> None:
     file = make(workspace.rasters / "landscan-global-2019.tif", 5)
     make_zip(workspace.rasters / "landscan-global-2019-assets.zip", file)

@@ -12,11 +12,13 @@ import shapely
 from test_rebal import NEW_SECTIONS, OLD_SECTIONS, configure
 
 import gis.pipeline
+from gis.crosswalk import apply_crosswalk, crosswalk
 from gis.demo import write_demo
 from gis.errors import BoundaryInvalid, CodeInvalid, ConfigInvalid, OptionInvalid
 from gis.export.parquet import read_units
+from gis.grid import Zones
 from gis.panel import balance
-from gis.pipeline.vintages import AREA_FLAG, Vintage, years_of_vintages
+from gis.pipeline.vintages import _PER_CELL, AREA_FLAG, Vintage, _with_cells, years_of_vintages
 from gis.tables import PAIR_YEAR, UNIT_LINEAGE, read_table
 from gis.workspace import config_from_dict
 
@@ -197,6 +199,33 @@ def test_a_unit_with_two_sources_is_their_sum_by_the_peoples_shares(runs):
             assert carried.loc[(code, 2014), column] == pytest.approx(expected, rel=1e-9)
         light, persons = carried.loc[(code, 2014), ["light_sum_dn_km2", "pop_persons"]]
         assert carried.loc[(code, 2014), "level"] == pytest.approx(light / persons, rel=1e-12)
+
+
+def test_shares_are_carried_by_what_they_are_shares_of():
+    """Two units become one: 50 of 100 lit cells saturated in one, none of 1,000 in the other, so 50 of 1,100."""
+    old = Zones(
+        ("340100", "340200"), np.array([shapely.box(110, 30, 111, 31), shapely.box(111, 30, 112, 31)]), "EPSG:4326"
+    )
+    new = Zones(("340300",), np.array([shapely.box(110, 30, 112, 31)]), "EPSG:4326")
+    frame = pd.DataFrame(
+        {
+            "city_code": old.codes, "area_km2": [1.0, 1.0], "n_cells": [1000.0, 1200.0], "n_nodata_cells": [0.0, 200.0],
+            "cov_area": [1.0, 1.0], "negative_share": [0.0, 0.0], "lit_share": [0.1, 1.0],
+            "saturated_share": [0.5, 0.0],
+        }
+    )  # fmt: skip
+
+    def carried(frame):
+        return apply_crosswalk(
+            crosswalk(old, new), _with_cells(frame), extensive=("area_km2", "_valid", "_lit"), intensive=_PER_CELL
+        ).iloc[0]
+
+    row = carried(frame)
+    assert row["saturated_share"] == pytest.approx(50 / 1100)
+    assert row["lit_share"] == pytest.approx(1100 / 2000)
+    dark = frame.assign(lit_share=[0.1, 0.0], saturated_share=[0.5, np.nan])
+    assert carried(dark)["saturated_share"] == pytest.approx(0.5)  # a dark unit has no lit cells to add
+    assert np.isnan(carried(frame.assign(lit_share=0.0, saturated_share=np.nan))["saturated_share"])
 
 
 # --- which year goes by which vintage --------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ from gis.tables import (
     write_batches,
     write_table,
 )
+from gis.tables.foreign import read_foreign
 
 ALL_TABLES = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 
@@ -379,3 +380,23 @@ def small_disk(tmp_path):
 
 def test_a_full_disk_leaves_the_old_table(small_disk):
     run_too_big(small_disk, "")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
+def test_a_users_table_keeps_codes_and_chinese_names(tmp_path, encoding):
+    path = tmp_path / "t.csv"
+    path.write_bytes("city_code,名称,n\n010100,呼和浩特,1\n".encode(encoding))
+    frame = read_foreign(path, "panel.tables")
+    assert frame.to_dict("records") == [{"city_code": "010100", "名称": "呼和浩特", "n": 1}]
+
+
+@pytest.mark.parametrize(
+    ("content", "name"), [(b"", "t.csv"), (b"no parquet", "t.parquet"), (b"a,b\n1,2\n1,2,3\n", "t.csv")]
+)
+def test_what_is_no_table_is_named(tmp_path, content, name):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(TableInvalid, match=r"mend:  give CSV in UTF-8, or Parquet, as panel.tables"):
+        read_foreign(path, "panel.tables")
+    with pytest.raises(TableInvalid, match=r"mend:  correct the path of panel.tables"):
+        read_foreign(tmp_path / "none.csv", "panel.tables")

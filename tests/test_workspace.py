@@ -219,12 +219,14 @@ cited = "被引"
 
 [covariates.hsr]
 file = "panel/hsr.csv"
+districts = "panel/district_hsr.csv"
 vintage = "2010"
 drop_unknown = true
 lag = 0
 
 [covariates.ts]
 file = "panel/classes.parquet"
+districts = "panel/district_classes.csv"
 vintage = "2010"
 drop_unknown = true
 level = "class"
@@ -233,6 +235,7 @@ lag = 2
 
 [covariates.ipp]
 file = "panel/ipp.csv"
+districts = "panel/district_ipp.csv"
 vintage = "2010"
 drop_unknown = true
 column = "since"
@@ -246,11 +249,13 @@ border_tolerance_km = 0.5
 
 [covariates.clusters]
 file = "panel/clusters.csv"
+districts = "panel/district_clusters.csv"
 vintage = "2010"
 drop_unknown = true
 
 [[covariates.city]]
 file = "panel/city.csv"
+districts = "panel/district_city.csv"
 vintage = "2010"
 drop_unknown = true
 name = "gdp"
@@ -265,6 +270,7 @@ unit = "yuan/person"
 
 [[covariates.pair]]
 file = "panel/pair.csv"
+districts = "panel/district_pair.csv"
 vintage = "2010"
 drop_unknown = true
 name = "trade"
@@ -281,6 +287,7 @@ center = true
 
 [moderators.compat_kno]
 file = "panel/firms.csv"
+districts = "panel/district_firms.csv"
 vintage = "2010"
 drop_unknown = true
 column = "firms"
@@ -293,11 +300,13 @@ ln = "ln1p"
 
 [moderators.compat_dem]
 file = "panel/imports.csv"
+districts = "panel/district_imports.csv"
 vintage = "2000"
 drop_unknown = true
 
 [moderators.gap_k]
 file = "panel/loans.csv"
+districts = "panel/district_loans.csv"
 vintage = "2000"
 drop_unknown = true
 column = "loans"
@@ -309,6 +318,7 @@ alt_per = "pop"
 
 [moderators.gap_l]
 file = "panel/census.csv"
+districts = "panel/district_census.csv"
 vintage = "2000"
 drop_unknown = true
 column = "illiterate"
@@ -321,6 +331,7 @@ reverse = "inverse"
 
 [moderators.gap_d]
 file = "panel/internet.csv"
+districts = "panel/district_internet.csv"
 vintage = "2000"
 drop_unknown = true
 column = "users"
@@ -332,6 +343,7 @@ alt_per = "pop"
 
 [moderators.gap_scale]
 file = "panel/urban.csv"
+districts = "panel/district_urban.csv"
 vintage = "2000"
 drop_unknown = true
 column = "urban"

@@ -13,6 +13,7 @@ import numpy as np
 
 from gis.crs import WGS84_A, authalic_q, crs_from, transform_geometry
 from gis.errors import BoundaryInvalid, GeometryInvalid
+from gis.grid import cross_antimeridian
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -249,18 +250,14 @@ def _refuse_unusable(array: Geometries, codes: Sequence[str], crs: CRS, where: o
         )
     if not crs.is_geographic:
         return
-    parts, of_part = shapely.get_parts(array, return_index=True)  # get_rings passes over multipolygons
-    rings, of_ring = shapely.get_rings(parts, return_index=True)
-    of_ring = of_part[of_ring]
-    lonlat, of = shapely.get_coordinates(rings, return_index=True)
-    jump = (np.abs(np.diff(lonlat[:, 0])) > 180) & (of[1:] == of[:-1])
-    if jump.any():
-        flags = np.isin(np.arange(len(array)), of_ring[of[1:][jump]])
+    flags = cross_antimeridian(array)
+    if flags.any():
         raise GeometryInvalid(
             f"{int(flags.sum())} polygons cross the antimeridian (an edge spans more than 180 degrees of "
             f"longitude): {_some(codes, flags)}",
             where=where,
-            mend="split them at 180 degrees: ogr2ogr -wrapdateline split.gpkg layer.gpkg",
+            mend="split them at 180 degrees: ogr2ogr -wrapdateline split.gpkg layer.gpkg; if they are as wide as they "
+            "look, give their long edges a vertex between: shapely.segmentize(polygon, 90)",
         )
 
 

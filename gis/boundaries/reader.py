@@ -269,6 +269,12 @@ def _refuse_degrees(
             where=path,
             mend="bring them to -180..180: ogr2ogr -wrapdateline -t_srs EPSG:4326 wrapped.gpkg layer.gpkg",
         )
+    if max(abs(left), abs(right)) <= 90 and max(abs(bottom), abs(top)) <= 180:
+        raise CrsMismatch(
+            f"longitude and latitude are the wrong way round ({extent})",
+            where=path,
+            mend="exchange them: QGIS, Swap X and Y Coordinates; or shapely.transform(shapes, lambda xy: xy[:, ::-1])",
+        )
     if raw.crs_is_default:
         raise CrsMissing(
             f"a GeoJSON without a crs member is WGS 84 by RFC 7946, but these coordinates are projected ({extent})",

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gis.errors import OptionInvalid, TableInvalid
+from gis.errors import TableInvalid
+from gis.estimate.condition import rows_where
 from gis.estimate.models import Model
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def design_from_frame(frame: pd.DataFrame, model: Model) -> Design:
             )
 
     if model.where:
-        drop(f"not in the sample {model.where}", ~_condition(frame, model))
+        drop(f"not in the sample {model.where}", ~rows_where(frame, model.where, model.name))
     numbers = {c: _numbers(frame[c], c) for c in model.columns}
     for column in model.columns:  # the outcome and the regressors first: METHOD 3.1's order of operations
         drop(f"{column} missing", np.isnan(numbers[column]))
@@ -164,7 +165,7 @@ def _mend_empty(what: str) -> str:
     if what.startswith("singletons"):
         return "every effect has one row: give each of their values two rows or more, or take the effect out"
     if what.startswith("not in the sample"):
-        return "widen the condition (estimate.where)"
+        return "widen the condition (estimate.where, or what follows if in the formula)"
     return f"fill the column, or leave it out of the model ({what})"
 
 
@@ -180,12 +181,13 @@ def counted_effects(effects: tuple[Codes, ...], pair: Codes) -> int:
     if not effects:
         return 1
     counts = [int(codes.max()) + 1 for codes in effects]
-    nested = [_is_nested(codes, pair) for codes in effects]
+    nested = [is_nested(codes, pair) for codes in effects]
     inside = sum(c for c, is_inside in zip(counts, nested, strict=True) if is_inside)
     return sum(counts) - (len(counts) - 1) - inside + sum(nested)
 
 
-def _is_nested(inner: Codes, outer: Codes) -> bool:
+def is_nested(inner: Codes, outer: Codes) -> bool:
+    """Whether each value of one code goes with one value of the other only."""
     seen = np.zeros(int(inner.max()) + 1, dtype=np.int64)
     seen[inner] = outer  # the last one wins; nested means that it was the only one
     return bool(np.array_equal(seen[inner], outer))
@@ -220,18 +222,6 @@ def _check_columns(frame: pd.DataFrame, model: Model) -> None:
         raise TableInvalid(
             f"{n} rows repeat a pair and year", where=model.name, mend="keep one row for each pair_id and year"
         )
-
-
-def _condition(frame: pd.DataFrame, model: Model) -> NDArray[np.bool_]:
-    try:
-        kept = frame.reset_index(drop=True).query(str(model.where)).index
-        return np.isin(np.arange(len(frame)), kept)
-    except Exception as error:  # pandas raises half a dozen kinds, NameError and SyntaxError among them
-        raise OptionInvalid(
-            f"cannot read the condition {model.where!r}: {error}",
-            where=model.name,
-            mend='write it over columns of the panel, like "bal <= 3 and year >= 2005"',
-        ) from error
 
 
 def _numbers(values: pd.Series[Any], name: str) -> Floats:

@@ -12,14 +12,15 @@ import numpy as np
 
 from gis.estimate.design import Design, design_from_frame
 from gis.estimate.fixed_effects import Fit, fit_pyfixest, need_libraries
-from gis.estimate.inference import CLUSTERINGS, Clustering, effective_cities, n_clusters, standard_errors
+from gis.estimate.inference import CLUSTERINGS, Clustering, degrees_of_freedom, n_clusters, standard_errors
 from gis.estimate.instrumental import fit_linearmodels, hansen_j
+from gis.estimate.jackknife import jackknife
 from gis.estimate.models import Model
 from gis.estimate.results import Equation, Estimate, Marginal, Strength
 from gis.estimate.strength import (
+    FirstStages,
     anderson_rubin_sets,
     effective_f,
-    equation_covariances,
     first_stages,
     rank_f,
     thresholds,
@@ -35,8 +36,11 @@ if TYPE_CHECKING:
 PERCENTILES = (10, 50, 90)
 """Of a moderator, where the effect of what it multiplies is reported (METHOD 6.5)."""
 
+MANY_MISSING = 0.1
+"""Share of rows that a column may take by being missing without a note; the waterfall counts them all."""
+
 FEW_CITIES = 40
-"""Below so many effective cities, intervals from clusters of cities cover less than they say (docs/estimation.md)."""
+"""Below so many effective cities, city_two_way and dyadic intervals cover less than they say (docs/estimation.md)."""
 
 
 def estimate(frame: pd.DataFrame, model: Model) -> Estimate:
@@ -71,7 +75,7 @@ def estimate(frame: pd.DataFrame, model: Model) -> Estimate:
     design = design_from_frame(frame, model)
     within = within_from_design(design)
     fit = fit_pyfixest(design, within) if len(within.endog_terms) < 2 else fit_linearmodels(design, within)
-    return _estimate(frame, design, within, fit)
+    return estimate_from_fit(design, within, fit)
 
 
 def estimate_all(frame: pd.DataFrame, models: Iterable[Model]) -> tuple[Estimate, ...]:
@@ -79,11 +83,14 @@ def estimate_all(frame: pd.DataFrame, models: Iterable[Model]) -> tuple[Estimate
     return tuple(estimate(frame, model) for model in models)
 
 
-def _estimate(frame: pd.DataFrame, design: Design, within: Within, fit: Fit) -> Estimate:
-    degrees = {c: max(n_clusters(design, c) - 1, 0) for c in CLUSTERINGS}
-    main = _equation("main", design, within.terms, fit.coef, fit.covariances, degrees)
-    further, strength = _instrumental(design, within, degrees)
-    carried = effective_cities(_carrier(within), design)
+def estimate_from_fit(design: Design, within: Within, fit: Fit) -> Estimate:
+    """Everything that is reported beside the coefficients and sandwiches of a fit, whatever computed them."""
+    left_out = jackknife(within.x, within.instruments if within.endog_terms else None, fit.residuals[:, None], design)
+    degrees = degrees_of_freedom(design, left_out.effective_cities)
+    covariances = fit.covariances | {"jackknife": left_out.covariance}
+    main = _equation("main", design, within.terms, fit.coef, covariances, degrees)
+    further, strength = _instrumental(design, within)
+    carried = float(left_out.effective_cities[0])
     ssr, total = float(fit.residuals @ fit.residuals), design.y - design.y.mean()
     return Estimate(
         model=design.model,
@@ -100,15 +107,15 @@ def _estimate(frame: pd.DataFrame, design: Design, within: Within, fit: Fit) -> 
         r2=1 - ssr / float(total @ total),
         r2_within=1 - ssr / float(within.y @ within.y),
         waterfall=design.waterfall,
-        notes=(*within.notes, *_notes(main, carried)),
-        rules=_rules(design, len(within.terms), degrees),
+        notes=(*within.notes, *_missing(design), *_notes(main, carried)),
+        rules=_rules(design, len(within.terms), carried),
         library=fit.library,
     )
 
 
 def _equation(
     stage: str, design: Design, terms: tuple[str, ...], coef: Floats, covariances: dict[Clustering, Floats],
-    degrees: dict[Clustering, int], outcome: str = "",
+    degrees: dict[Clustering, Floats], outcome: str = "",
 ) -> Equation:  # fmt: skip
     """Undo the scaling of the columns."""
     left = design.scales.get(outcome, 1.0)
@@ -123,28 +130,31 @@ def _equation(
     )
 
 
-def _instrumental(
-    design: Design, within: Within, degrees: dict[Clustering, int]
-) -> tuple[tuple[Equation, ...], Strength | None]:
+def _instrumental(design: Design, within: Within) -> tuple[tuple[Equation, ...], Strength | None]:
     if not within.endog_terms:
         return (), None
-    stages = first_stages(within)
-    equations = []
-    for k, outcome in enumerate((*within.endog_terms, design.model.outcome)):
-        stage = "first_stage" if k < len(within.endog_terms) else "reduced_form"
-        covariances = equation_covariances(stages, within, design, k)
-        equations.append(_equation(stage, design, stages.terms, stages.coef[:, k], covariances, degrees, outcome))
+    stages = first_stages(within, design)
     scale = design.scales[within.endog_terms[0]]
-    sets = anderson_rubin_sets(stages, within, design)
-    return tuple(equations), Strength(
-        rank_f=rank_f(within, design),
-        effective_f=effective_f(within, design),
+    sets = anderson_rubin_sets(stages)
+    return _equations(design, within, stages), Strength(
+        rank_f=rank_f(stages),
+        effective_f=effective_f(stages),
         thresholds=thresholds(within.endog.shape[1], within.z.shape[1]),
         anderson_rubin={
             c: None if found is None else tuple((a / scale, b / scale) for a, b in found) for c, found in sets.items()
         },
         overid=hansen_j(design, within),
     )
+
+
+def _equations(design: Design, within: Within, stages: FirstStages) -> tuple[Equation, ...]:
+    found = []
+    for k, outcome in enumerate((*within.endog_terms, design.model.outcome)):
+        stage = "first_stage" if k < len(within.endog_terms) else "reduced_form"
+        at = stages.equation(k)
+        covariances = {c: v[at, at] for c, v in stages.covariances.items()}
+        found.append(_equation(stage, design, stages.terms, stages.coef[:, k], covariances, stages.degrees, outcome))
+    return tuple(found)
 
 
 def _marginals(design: Design, main: Equation) -> list[Marginal]:
@@ -167,21 +177,19 @@ def _marginals(design: Design, main: Equation) -> list[Marginal]:
                 for c in CLUSTERINGS
             }
             effect = float(weights @ main.coef)
-            found.append(Marginal(term, moderator, percentile, value, effect, se))
+            degrees = {c: float(min(main.degrees[c][[a, b]])) for c in CLUSTERINGS}
+            found.append(Marginal(term, moderator, percentile, value, effect, se, degrees))
     return found
 
 
-def _carrier(within: Within) -> Floats:
-    """The first regressor freed of the other exogenous ones; of 2SLS, its part that the instruments explain."""
-    if not within.endog_terms:
-        return within.exog[:, 0] - _on(within.exog[:, 1:], within.exog[:, 0])
-    fitted = _on(within.instruments, within.endog[:, 0])
-    return np.asarray(fitted - _on(within.exog, fitted))
-
-
-def _on(x: Floats, y: Floats) -> Floats:
-    """Least-squares fit; by normal equations, as the columns have passed the check for collinearity."""
-    return np.asarray(x @ np.linalg.solve(x.T @ x, x.T @ y))
+def _missing(design: Design) -> list[str]:
+    """What takes many rows of the sample by being missing."""
+    steps = zip(design.waterfall, design.waterfall[1:], strict=False)
+    return [
+        f"{step.what} in {step.dropped} of {before.left} rows, which are left out"
+        for before, step in steps
+        if step.what.endswith(" missing") and step.dropped > MANY_MISSING * before.left
+    ]
 
 
 def _notes(main: Equation, carried: float) -> list[str]:
@@ -189,18 +197,26 @@ def _notes(main: Equation, carried: float) -> list[str]:
     if carried < FEW_CITIES:
         notes.append(
             f"{main.terms[0]} is carried by {carried:.0f} effective cities: intervals by city_two_way and dyadic cover "
-            "less than they say with so few"
+            "less than they say with so few; see the jackknife's"
         )
     for clustering in CLUSTERINGS:
         unknown = [t for t, se in zip(main.terms, main.se(clustering), strict=True) if np.isnan(se)]
+        why = "its variance is not positive"
+        if np.isnan(main.covariances[clustering]).all():
+            why = (
+                "without one of its cities the model cannot be estimated"
+                if clustering == "jackknife"
+                else "one cluster"
+            )
         if unknown:
-            notes.append(f"no {clustering} standard error for {', '.join(unknown)}: its variance is not positive")
+            notes.append(f"no {clustering} standard error for {', '.join(unknown)}: {why}")
     return notes
 
 
-def _rules(design: Design, k: int, degrees: dict[Clustering, int]) -> str:
-    clusters = ", ".join(f"{c} {g + 1}" for c, g in degrees.items())
+def _rules(design: Design, k: int, carried: float) -> str:
+    clusters = ", ".join(f"{c} {n_clusters(design, c)}" for c in CLUSTERINGS)
     return (
         f"G/(G-1) * (N-1)/(N-K), K = {k} regressors + {design.n_effects} effects "
-        f"(effects nested in pairs are not counted); t with G-1; G: {clusters}"
+        f"(effects nested in pairs are not counted); t with G-1; G: {clusters}; of the jackknife (G-1)/G alone, and t "
+        f"with the effective cities of each coefficient - 1 ({carried:.1f} of the first)"
     )

@@ -13,7 +13,7 @@ import numpy as np
 
 from gis.errors import GisError, TableInvalid
 from gis.estimate.design import Design
-from gis.estimate.inference import Clustering, n_clusters, sandwiches
+from gis.estimate.inference import Clustering, n_clusters, pair_products, sandwiches
 from gis.estimate.within import Within
 
 if TYPE_CHECKING:
@@ -116,4 +116,4 @@ def own_covariances(design: Design, within: Within, residuals: Floats) -> dict[C
         z = within.instruments
         fitted = z @ np.linalg.solve(z.T @ z, z.T @ within.x)
     bread = np.asarray(np.linalg.inv(fitted.T @ fitted), dtype=np.float64)
-    return sandwiches(bread, fitted * residuals[:, None], design, fitted.shape[1])
+    return sandwiches(bread, pair_products(fitted, residuals[:, None], design)[:, :, 0], design, fitted.shape[1])

@@ -1,10 +1,12 @@
 """Variances of estimates from a pair panel: clustered by pair, by both cities, and dyadic-robust.
 
-In: scores of rows, codes of pairs and cities. Out: covariance matrices, with the small-sample factors written down.
+In: scores of pairs, codes of pairs and cities. Out: covariance matrices, with the small-sample factors written down.
 
 Three answers to "which rows may be correlated": those of the same pair (``pair``); those with the same first city or
 the same second city (``city_two_way``); those that share any city (``dyadic``). The second misses two pairs where a
-city comes first in the one and second in the other; which city comes first is an accident of its code.
+city comes first in the one and second in the other; which city comes first is an accident of its code. A fourth,
+``jackknife``, takes the same rows for correlated as the third and leaves out one city at a time
+(``gis.estimate.jackknife``).
 """
 
 from __future__ import annotations
@@ -21,23 +23,43 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Codes = NDArray[np.int64]
 
-Clustering = Literal["pair", "city_two_way", "dyadic"]
+Clustering = Literal["pair", "city_two_way", "dyadic", "jackknife"]
 CLUSTERINGS: tuple[Clustering, ...] = get_args(Clustering)
+SANDWICHES: tuple[Clustering, ...] = CLUSTERINGS[:3]
+"""Those made of sums of scores; the jackknife is made of estimates."""
 
 
-def cluster_sums(scores: Floats, codes: Codes, n_clusters: int) -> Floats:
-    """(n_clusters, k) sums of the rows of every cluster."""
-    sums = [np.bincount(codes, scores[:, j], minlength=n_clusters) for j in range(scores.shape[1])]
-    return np.column_stack(sums) if sums else np.empty((n_clusters, 0))
+def pair_products(left: Floats, right: Floats, design: Design) -> Floats:
+    """(n_pairs, p, q) sums over a pair's rows of left_r right_r', for (n, p) and (n, q)."""
+    out = np.empty((design.n_pairs, left.shape[1], right.shape[1]))
+    for a in range(left.shape[1]):
+        for b in range(right.shape[1]):
+            out[:, a, b] = np.bincount(design.pair, left[:, a] * right[:, b], minlength=design.n_pairs)
+    return out
 
 
-def meats(scores: Floats, design: Design) -> dict[Clustering, Floats]:
+def group_sums(by_pair: Floats, codes: Codes, n_groups: int) -> Floats:
+    """(n_groups, ...) sums of (n_pairs, ...) over the pairs of every group."""
+    flat = by_pair.reshape(len(by_pair), -1)
+    out = np.empty((n_groups, flat.shape[1]))
+    for k in range(flat.shape[1]):
+        out[:, k] = np.bincount(codes, flat[:, k], minlength=n_groups)
+    return out.reshape(n_groups, *by_pair.shape[1:])
+
+
+def city_totals(by_pair: Floats, design: Design) -> Floats:
+    """(n_cities, ...) sums over all pairs of a city, each of which it shares with their other city."""
+    first = group_sums(by_pair, design.pair_i, design.n_cities)
+    return first + group_sums(by_pair, design.pair_j, design.n_cities)
+
+
+def meats(by_pair: Floats, design: Design) -> dict[Clustering, Floats]:
     """Sum of s_r s_q' over all rows r, q that may be correlated: the middles of sandwiches, without any factor.
 
     Parameters
     ----------
-    scores : (n, k) float64
-        Regressor (or instrument) times residual, row by row.
+    by_pair : (n_pairs, k) float64
+        Regressor (or instrument) times residual, summed over the rows of a pair.
 
     Returns
     -------
@@ -49,12 +71,10 @@ def meats(scores: Floats, design: Design) -> dict[Clustering, Floats]:
 
     Notes
     -----
-    Rows are summed to pairs first and pairs to cities, a nineteenth of the work.
     Oracle: ``tests/test_estimate_inference.py``, the double sum over rows.
     """
-    by_pair = cluster_sums(scores, design.pair, design.n_pairs)
-    first = cluster_sums(by_pair, design.pair_i, design.n_cities)
-    second = cluster_sums(by_pair, design.pair_j, design.n_cities)
+    first = group_sums(by_pair, design.pair_i, design.n_cities)
+    second = group_sums(by_pair, design.pair_j, design.n_cities)
     both, inner = first + second, by_pair.T @ by_pair
     return {
         "pair": inner,
@@ -63,31 +83,11 @@ def meats(scores: Floats, design: Design) -> dict[Clustering, Floats]:
     }
 
 
-def effective_cities(regressor: Floats, design: Design) -> float:
-    """How many cities carry a regressor: (sum h)^2 / sum h^2, h a city's share of its sum of squares.
-
-    Parameters
-    ----------
-    regressor : (n,) float64
-        Freed of the effects; of 2SLS, the instruments' fitted value.
-
-    Notes
-    -----
-    Equal to the number of cities when all carry the same. City-clustered variances behave like those of so many
-    clusters; in the spirit of Carter, Schnepel and Steigerwald (2017), with leverage alone.
-    """
-    by_pair = np.bincount(design.pair, regressor**2, minlength=design.n_pairs)
-    by_city = np.bincount(design.pair_i, by_pair, design.n_cities) + np.bincount(
-        design.pair_j, by_pair, design.n_cities
-    )
-    return float(by_city.sum() ** 2 / (by_city @ by_city))
-
-
 def n_clusters(design: Design, clustering: Clustering) -> int:
     """How many clusters the small-sample rules count: pairs, the rarer of first and second cities, or cities."""
     if clustering == "pair":
         return design.n_pairs
-    if clustering == "dyadic":
+    if clustering in ("dyadic", "jackknife"):
         return design.n_cities
     return min(len(np.unique(design.pair_i)), len(np.unique(design.pair_j)))
 
@@ -102,10 +102,10 @@ def small_sample(design: Design, n_terms: int, clustering: Clustering) -> float:
     return g / (g - 1) * (n - 1) / left if g > 1 and left > 0 else float("nan")
 
 
-def sandwiches(bread: Floats, scores: Floats, design: Design, n_terms: int) -> dict[Clustering, Floats]:
+def sandwiches(bread: Floats, by_pair: Floats, design: Design, n_terms: int) -> dict[Clustering, Floats]:
     """(k, k) covariances: bread meat bread' times the small-sample factor for ``n_terms`` regressors."""
     return {
-        c: bread @ middle @ bread.T * small_sample(design, n_terms, c) for c, middle in meats(scores, design).items()
+        c: bread @ middle @ bread.T * small_sample(design, n_terms, c) for c, middle in meats(by_pair, design).items()
     }
 
 
@@ -115,15 +115,26 @@ def standard_errors(covariance: Floats) -> Floats:
     return np.sqrt(np.where(diagonal > 0, diagonal, np.nan))
 
 
-def t_quantile(degrees: int, level: float = 0.95) -> float:
-    """Two-sided critical value of t with ``degrees`` = clusters - 1."""
+def degrees_of_freedom(design: Design, effective_cities: Floats) -> dict[Clustering, Floats]:
+    """Clustering -> (k,) degrees of t: clusters - 1; of the jackknife, the cities that carry the coefficient - 1.
+
+    Notes
+    -----
+    Source: Carter, Schnepel and Steigerwald (2017); MacKinnon and Webb (2017) for t with the effective number - 1.
+    """
+    found = {c: np.full(effective_cities.size, max(n_clusters(design, c) - 1.0, 0.0)) for c in CLUSTERINGS}
+    return found | {"jackknife": effective_cities - 1}
+
+
+def t_quantile(degrees: Floats, level: float = 0.95) -> Floats:
+    """(k,) two-sided critical values of t."""
     from scipy import stats
 
-    return float(stats.t.ppf(0.5 + level / 2, degrees))
+    return np.asarray(stats.t.ppf(0.5 + level / 2, degrees))
 
 
-def p_values(coef: Floats, se: Floats, degrees: int) -> Floats:
-    """Two-sided p values of coef / se under t with ``degrees`` = clusters - 1."""
+def p_values(coef: Floats, se: Floats, degrees: Floats) -> Floats:
+    """(k,) two-sided p values of coef / se under t."""
     from scipy import stats
 
     with np.errstate(divide="ignore", invalid="ignore"):

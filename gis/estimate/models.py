@@ -1,6 +1,7 @@
 """Models: by name, as the paper numbers them, or written freely as a formula.
 
-In: a name or ``outcome ~ regressors | effects | endogenous ~ instruments``. Out: `Model`, which knows its columns.
+In: a name or ``outcome ~ regressors | effects | endogenous ~ instruments if condition``. Out: `Model`, which knows its
+columns.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Model:
     title: str = ""
     """Head of the column in a table; empty: the name."""
     where: str | None = None
-    """Rows to use, as a condition of `pandas.DataFrame.query`."""
+    """Rows to use, as a condition of `gis.estimate.condition`."""
 
     def __post_init__(self) -> None:
         if not self.exog and not self.endog:
@@ -93,12 +94,17 @@ def model_from_formula(name: str, formula: str, *, title: str = "", where: str |
     """Read ``outcome ~ regressors | effects | endogenous ~ instruments``; the last two parts may be left out.
 
     ``a:b`` is a product, ``a*b`` is ``a + b + a:b``, ``a^b`` among the effects a combination, ``0`` or ``1`` nothing.
+    Rows to use may follow: ``... if year >= 2010 and hsr == 1``; ``where`` then holds as well.
 
     Raises
     ------
     OptionInvalid
         It cannot be read, or names no identified model.
     """
+    formula, said, condition = (part.strip() for part in re.split(r"(\bif\b|$)", formula, maxsplit=1))
+    if said and not condition:
+        raise _unreadable(name, formula, "no condition after if")
+    where = f"({where}) and ({condition})" if where and condition else where or condition or None
     parts = [part.strip() for part in formula.split("|")]
     sides = parts[0].split("~")
     if len(sides) != 2 or len(parts) > 3:
@@ -126,7 +132,7 @@ def _unreadable(name: str, formula: str, why: str) -> OptionInvalid:
         f"cannot read the formula {formula!r}: {why}",
         where=name,
         mend="write it like: bal ~ hsr + ts + ipp | pair_id + year | ln_dkf_net ~ iv_hist_tel "
-        "(a:b for a product; logarithms and the like as columns of the table)",
+        "(a:b for a product; logarithms and the like as columns of the table; rows to use at the end: if year >= 2010)",
     )
 
 

@@ -38,8 +38,8 @@ class Equation:
     """(k,) in the units of the panel."""
     covariances: dict[Clustering, Floats] = field(repr=False)
     """Clustering -> (k, k), small-sample factors included."""
-    degrees: dict[Clustering, int] = field(repr=False)
-    """Clustering -> degrees of freedom of t: clusters - 1."""
+    degrees: dict[Clustering, Floats] = field(repr=False)
+    """Clustering -> (k,) degrees of freedom of t (`inference.degrees_of_freedom`)."""
 
     def se(self, clustering: Clustering = "pair") -> Floats:
         """(k,) standard errors."""
@@ -75,6 +75,8 @@ class Marginal:
     """Coefficient of the regressor plus that of the product times ``value``."""
     se: dict[Clustering, float]
     """By the delta method, exact here: the effect is linear in the coefficients."""
+    degrees: dict[Clustering, float]
+    """Degrees of freedom of t: the fewer of the two coefficients'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ class Estimate:
     n_years: int
     """Years."""
     n_cities_effective: float
-    """Cities that carry the first coefficient: its leverage spread over cities (`inference.effective_cities`)."""
+    """Cities that carry the first coefficient: its leverage spread over cities (`gis.estimate.jackknife`)."""
     n_singletons: int
     """Rows dropped as singletons, over all rounds."""
     r2: float
@@ -206,8 +208,8 @@ def _marginal_row(estimate: Estimate, marginal: Marginal) -> dict[str, Any]:
         "coef": marginal.effect,
     }
     for c in CLUSTERINGS:
-        degrees, se = estimate.main.degrees[c], marginal.se[c]
-        half = t_quantile(degrees) * se
+        degrees, se = np.array([marginal.degrees[c]]), marginal.se[c]
+        half = float(t_quantile(degrees)[0]) * se
         row |= {
             f"se_{c}": se,
             f"p_{c}": float(p_values(np.array([marginal.effect]), np.array([se]), degrees)[0]),

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gis.estimate.design import Design
-from gis.estimate.inference import CLUSTERINGS, Clustering, meats, n_clusters, sandwiches, small_sample
+from gis.estimate.inference import CLUSTERINGS, Clustering, degrees_of_freedom, pair_products, sandwiches
+from gis.estimate.jackknife import jackknife
 from gis.estimate.within import Within
 
 if TYPE_CHECKING:
@@ -27,7 +29,13 @@ STOCK_YOGO_10: dict[tuple[int, int], float] = {
     (2, 2): 7.03, (2, 3): 13.43, (2, 4): 16.87, (2, 5): 19.45,
 }  # fmt: skip
 """(endogenous, instruments) -> F above which a nominal 5 % test rejects at most 10 %.
-Source: Stock and Yogo (2005), Table 5.2. Made for errors without clusters; held against the rank F by custom."""
+Source: Stock and Yogo (2005), Table 5.2, as in ivreg2 (routine cdsy, ivsize10). Made for errors without clusters; held
+against the rank F by custom."""
+
+OLEA_PFLUEGER_F = 23.11
+"""Effective F above which the worst bias of 2SLS is at most 10 % of that of least squares (one endogenous regressor, a
+5 % test): 95 % point of a noncentral chi2(1) with noncentrality 10; with several instruments the largest value it can
+take. Source: Montiel Olea and Pflueger (2013)."""
 
 TF_F = 104.7
 """First-stage F above which |t| > 1.96 is a 5 % test with one endogenous regressor and one instrument.
@@ -40,43 +48,60 @@ class FirstStages:
 
     terms: tuple[str, ...]
     """Instruments: the excluded ones, then the exogenous regressors; in scaled units, as the design."""
+    n_z: int
+    """Excluded instruments."""
     coef: Floats = field(repr=False)
     """(l, k_endog + 1); the last column is the reduced form."""
-    residuals: Floats = field(repr=False)
-    """(n, k_endog + 1)."""
-    bread: Floats = field(repr=False)
-    """(l, l) inverse of Z'Z."""
+    covariances: dict[Clustering, Floats] = field(repr=False)
+    """Clustering -> (l (k_endog + 1), ...) of all coefficients, equation after equation."""
+    degrees: dict[Clustering, Floats] = field(repr=False)
+    """Clustering -> (l,) degrees of freedom of t, the same in every equation."""
+    z_inner: Floats = field(repr=False)
+    """(n_z, n_z) Z'Z of the excluded instruments freed of the exogenous regressors."""
+    x_inner: Floats = field(repr=False)
+    """(k_endog, k_endog) X'X of the endogenous regressors, freed likewise."""
+
+    @property
+    def n_endog(self) -> int:
+        """Endogenous regressors."""
+        return self.coef.shape[1] - 1
+
+    def equation(self, k: int) -> slice:
+        """Where a column of ``coef`` stands in ``covariances``."""
+        return slice(k * len(self.terms), (k + 1) * len(self.terms))
+
+    def excluded(self, covariance: Floats, equations: Sequence[int]) -> Floats:
+        """The part of a covariance that belongs to the excluded instruments of some equations, in their order."""
+        at = [self.equation(k).start + j for k in equations for j in range(self.n_z)]
+        return covariance[np.ix_(at, at)]
 
 
-def first_stages(within: Within) -> FirstStages:
-    """Least squares of every endogenous regressor and of the outcome on the instruments."""
-    z = within.instruments
+def first_stages(within: Within, design: Design) -> FirstStages:
+    """Least squares of every endogenous regressor and of the outcome on the instruments, with all variances."""
+    z, n_z, k = within.instruments, within.z.shape[1], within.endog.shape[1]
     left = np.column_stack([within.endog, within.y])
     bread = np.asarray(np.linalg.inv(z.T @ z), dtype=np.float64)
     coef = bread @ (z.T @ left)
-    return FirstStages((*within.z_terms, *within.exog_terms), coef, left - z @ coef, bread)
+    residuals = left - z @ coef
+    scores = np.swapaxes(pair_products(z, residuals, design), 1, 2).reshape(design.n_pairs, -1)
+    covariances = sandwiches(np.asarray(np.kron(np.eye(k + 1), bread), dtype=np.float64), scores, design, z.shape[1])
+    left_out = jackknife(z, None, residuals, design)
+    x, w = within.endog, within.exog
+    x_inner = x.T @ x
+    if w.shape[1]:
+        x_inner = x_inner - x.T @ w @ np.linalg.solve(w.T @ w, w.T @ x)
+    return FirstStages(
+        terms=(*within.z_terms, *within.exog_terms),
+        n_z=n_z,
+        coef=coef,
+        covariances=covariances | {"jackknife": left_out.covariance},
+        degrees=degrees_of_freedom(design, left_out.effective_cities),
+        z_inner=np.asarray(np.linalg.inv(bread[:n_z, :n_z])),  # the inverse of a block of an inverse: partialled out
+        x_inner=x_inner,
+    )
 
 
-def equation_covariances(
-    stages: FirstStages, within: Within, design: Design, equation: int
-) -> dict[Clustering, Floats]:
-    """(l, l) covariances of one column of ``coef``."""
-    z = within.instruments
-    return sandwiches(stages.bread, z * stages.residuals[:, [equation]], design, z.shape[1])
-
-
-def _partialled(within: Within) -> tuple[Floats, Floats]:
-    """Endogenous regressors and excluded instruments with the exogenous regressors taken out as well."""
-    if not within.exog.shape[1]:
-        return within.endog, within.z
-    w = within.exog
-    both = np.column_stack([within.endog, within.z])
-    both = both - w @ np.linalg.solve(w.T @ w, w.T @ both)
-    k = within.endog.shape[1]
-    return both[:, :k], both[:, k:]
-
-
-def rank_f(within: Within, design: Design) -> dict[Clustering, float]:
+def rank_f(stages: FirstStages) -> dict[Clustering, float]:
     """Kleibergen-Paap rk Wald F: whether the instruments move every endogenous regressor by itself.
 
     Returns
@@ -90,30 +115,28 @@ def rank_f(within: Within, design: Design) -> dict[Clustering, float]:
     Pi = (Z'Z)^-1 Z'X, scaled to Theta = F Pi G^-1 with F'F = Z'Z and G'G = X'X, has rank K - 1 when one combination of
     the regressors is not moved. With the singular vectors (U2, w2) that go with the smallest singular value,
     lambda = U2' Theta w2 and rk = lambda' Var(lambda)^-1 lambda is chi2(L - K + 1). The rotation in the paper's
-    definition is orthogonal and leaves rk as it is. F = rk / L times the small-sample factor's inverse.
+    definition is orthogonal and leaves rk as it is. F = rk / L, Var with the small-sample factors.
     Source: Kleibergen and Paap (2006); Baum, Schaffer and Stillman (2007); METHOD 6.4.
     Oracle: ``tests/test_estimate_strength.py``, the paper's matrices and loops over pairs.
     """
-    x, z = _partialled(within)
-    k, n_z = x.shape[1], z.shape[1]
-    pi = np.linalg.solve(z.T @ z, z.T @ x)
-    v = x - z @ pi
-    f, g = np.linalg.cholesky(z.T @ z).T, np.linalg.cholesky(x.T @ x).T
+    n_z, k = stages.n_z, stages.n_endog
+    pi = stages.coef[:n_z, :k]
+    f, g = np.linalg.cholesky(stages.z_inner).T, np.linalg.cholesky(stages.x_inner).T
     u, _, wt = np.linalg.svd(f @ pi @ np.linalg.inv(g))
-    u2, w2 = u[:, k - 1 :], wt[k - 1 :].T
-    # Only the combination v w2 of residuals enters lambda: scores of (L - K + 1) columns, not of L * K.
-    scores = (z @ np.linalg.inv(f) @ u2) * (v @ (np.linalg.inv(g) @ w2))
-    lam = u2.T @ f @ pi @ np.linalg.inv(g) @ w2
+    left, right = u[:, k - 1 :].T @ f, np.linalg.inv(g) @ wt[k - 1]
+    lam, to_lam = left @ pi @ right, np.kron(right, left)
     found: dict[Clustering, float] = {}
-    for clustering, omega in meats(scores, design).items():
-        factor = small_sample(design, n_z + within.exog.shape[1], clustering)
-        defined = bool(np.all(np.linalg.eigvalsh(omega) > 0)) and not math.isnan(factor)
-        rk = float((lam.T @ np.linalg.solve(omega, lam)).item()) if defined else math.nan
-        found[clustering] = rk / n_z / factor
+    for clustering, covariance in stages.covariances.items():
+        omega = to_lam @ stages.excluded(covariance, range(k)) @ to_lam.T
+        found[clustering] = float(lam @ np.linalg.solve(omega, lam)) / n_z if _positive(omega) else math.nan
     return found
 
 
-def effective_f(within: Within, design: Design) -> dict[Clustering, float]:
+def _positive(covariance: Floats) -> bool:
+    return bool(np.all(np.isfinite(covariance)) and np.all(np.linalg.eigvalsh(covariance) > 0))
+
+
+def effective_f(stages: FirstStages) -> dict[Clustering, float]:
     """Effective F: the first stage's strength where errors are not independent, one endogenous regressor only.
 
     Notes
@@ -121,22 +144,19 @@ def effective_f(within: Within, design: Design) -> dict[Clustering, float]:
     F = pi' Z'Z pi / trace(Var(pi) Z'Z), with Z freed of the effects *and* of the exogenous regressors. With one
     instrument it is the rank F. Source: Montiel Olea and Pflueger (2013).
     """
-    if within.endog.shape[1] != 1:
+    if stages.n_endog != 1:
         return dict.fromkeys(CLUSTERINGS, math.nan)
-    x, z = _partialled(within)
-    inner = z.T @ z
-    pi = np.linalg.solve(inner, z.T @ x)
-    strength = float((pi.T @ inner @ pi).item())
+    pi = stages.coef[: stages.n_z, 0]
+    strength = float(pi @ stages.z_inner @ pi)
     found: dict[Clustering, float] = {}
-    for clustering, middle in meats(z * (x - z @ pi), design).items():
-        factor = small_sample(design, z.shape[1] + within.exog.shape[1], clustering)
-        trace = float(np.trace(np.linalg.solve(inner, middle))) * factor
+    for clustering, covariance in stages.covariances.items():
+        trace = float(np.trace(stages.excluded(covariance, [0]) @ stages.z_inner))
         found[clustering] = strength / trace if trace > 0 else math.nan
     return found
 
 
 def anderson_rubin_sets(
-    stages: FirstStages, within: Within, design: Design, level: float = 0.95
+    stages: FirstStages, level: float = 0.95
 ) -> dict[Clustering, tuple[tuple[float, float], ...] | None]:
     """Values of the endogenous coefficient that the instruments do not reject, however weak they are.
 
@@ -149,39 +169,35 @@ def anderson_rubin_sets(
 
     Notes
     -----
-    A value b is kept when the instruments have no effect on y - b x: Wald(b) <= L F(L, G - 1). With g the reduced
+    A value b is kept when the instruments have no effect on y - b x: Wald(b) <= L F(L, degrees). With g the reduced
     form's and p the first stage's coefficients, Wald(b) = (g - bp)' V(b)^-1 (g - bp), V(b) quadratic in b; times det V
-    it is a polynomial of degree 2L, whose roots bound the set exactly, without a grid.
+    it is a polynomial of degree 2L, whose roots bound the set exactly, without a grid. Degrees are clusters - 1; of
+    the jackknife, the fewest effective cities of an instrument - 1.
     Source: Anderson and Rubin (1949); Finlay and Magnusson (2009). Oracle: a regression at each point of a grid.
     """
-    n_z = within.z.shape[1]
-    if within.endog.shape[1] != 1:
+    n_z = stages.n_z
+    if stages.n_endog != 1:
         return dict.fromkeys(CLUSTERINGS)
-    z = within.instruments
-    n_all = z.shape[1]
-    scores = np.column_stack([z * stages.residuals[:, [1]], z * stages.residuals[:, [0]]])
-    pick = [*range(n_z), *range(n_all, n_all + n_z)]  # excluded instruments in the reduced form and the first stage
-    both = np.kron(np.eye(2), stages.bread)
     return {
         clustering: _wald_set(
-            (both @ middle @ both)[np.ix_(pick, pick)] * small_sample(design, n_all, clustering),
+            stages.excluded(covariance, [1, 0]),
             stages.coef[:n_z, 1],
             stages.coef[:n_z, 0],
-            n_clusters(design, clustering) - 1,
+            float(stages.degrees[clustering][:n_z].min()),
             level,
         )
-        for clustering, middle in meats(scores, design).items()
+        for clustering, covariance in stages.covariances.items()
     }
 
 
 def _wald_set(
-    covariance: Floats, form: Floats, first: Floats, degrees: int, level: float
+    covariance: Floats, form: Floats, first: Floats, degrees: float, level: float
 ) -> tuple[tuple[float, float], ...] | None:
     """Where the Wald statistic of form - b first is at most its critical value; None: covariance not positive."""
     from scipy import stats
 
     n_z = form.size
-    if degrees < 1 or not np.all(np.isfinite(covariance)) or not np.all(np.linalg.eigvalsh(covariance) > 0):
+    if degrees <= 0 or not _positive(covariance):
         return None
     yy, yx, xx = covariance[:n_z, :n_z], covariance[:n_z, n_z:], covariance[n_z:, n_z:]
     critical = n_z * float(stats.f.ppf(level, n_z, degrees))
@@ -224,10 +240,12 @@ def _between(low: float, high: float) -> float:
 
 
 def thresholds(n_endog: int, n_instruments: int) -> dict[str, float]:
-    """Thresholds the rank F is held against, by name; only those that exist for the numbers given."""
+    """Thresholds of the rank and the effective F, by name; only those that exist for the numbers given."""
     found = {}
     if (n_endog, n_instruments) in STOCK_YOGO_10:
         found["Stock-Yogo 10 % size"] = STOCK_YOGO_10[n_endog, n_instruments]
+    if n_endog == 1:
+        found["Olea-Pflueger 10 % bias"] = OLEA_PFLUEGER_F
     if n_endog == n_instruments == 1:
         found["tF"] = TF_F
     return found
@@ -235,11 +253,11 @@ def thresholds(n_endog: int, n_instruments: int) -> dict[str, float]:
 
 __all__ = [
     "FirstStages",
+    "OLEA_PFLUEGER_F",
     "STOCK_YOGO_10",
     "TF_F",
     "anderson_rubin_sets",
     "effective_f",
-    "equation_covariances",
     "first_stages",
     "rank_f",
     "thresholds",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from gis.estimate.inference import Clustering
+from gis.estimate.inference import CLUSTERINGS, Clustering
 from gis.estimate.models import CONTROLS
 from gis.estimate.results import Equation, Estimate, set_text
 
@@ -22,6 +22,7 @@ _SE_WORDS = {
     "pair": "clustered by city pair",
     "city_two_way": "clustered by first and second city",
     "dyadic": "dyadic-robust: pairs that share a city may be correlated",
+    "jackknife": "dyadic-robust, by leaving out one city at a time",
 }
 
 LABELS = {
@@ -54,7 +55,7 @@ def grid(
     Parameters
     ----------
     clustering : whose standard errors and stars are printed.
-    all_errors : print all three standard errors: (pair), [both cities], {dyadic}.
+    all_errors : print all standard errors: (pair), [both cities], {dyadic}, <jackknife>.
     show_controls : print the controls' coefficients; else one row says whether they are in.
     stage : ``main``, ``first_stage`` or ``reduced_form``.
     """
@@ -63,11 +64,11 @@ def grid(
     terms = list(dict.fromkeys(t for eq in columns for t in eq.terms))
     listed = [t for t in terms if show_controls or t not in controls]
     listed.sort(key=lambda t: t in controls)  # stable: the paper's order, controls last
-    order: tuple[Clustering, ...] = ("pair", "city_two_way", "dyadic") if all_errors else (clustering,)
+    order = CLUSTERINGS if all_errors else (clustering,)
     body: list[tuple[str, ...]] = []
     for term in listed:
         body.append((_label(term), *(_coef(eq, term, clustering, digits) for eq in columns)))
-        for c, brackets in zip(order, ("()", "[]", "{}"), strict=False):
+        for c, brackets in zip(order, ("()", "[]", "{}", "<>"), strict=False):
             body.append(("", *(_error(eq, term, c, digits, brackets) for eq in columns)))
     head = (
         ("", *(e.model.title or e.model.name for e, _ in shown)),
@@ -174,6 +175,7 @@ def _overid(e: Estimate) -> str:
 def _notes(estimates: list[Estimate], clustering: Clustering, all_errors: bool) -> tuple[str, ...]:
     words = (
         f"Standard errors: (…) {_SE_WORDS['pair']}; […] {_SE_WORDS['city_two_way']}; {{…}} {_SE_WORDS['dyadic']}; "
+        f"<…> {_SE_WORDS['jackknife']}; "
         f"stars by those {_SE_WORDS[clustering]}."
         if all_errors
         else f"Standard errors in parentheses, {_SE_WORDS[clustering]}."

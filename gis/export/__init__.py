@@ -1,13 +1,14 @@
-"""Results in the formats people open: GeoPackage, GeoParquet, Parquet, CSV; lineage and summary of a run.
+"""Results in the formats people open: GeoPackage, GeoParquet, Parquet, CSV, Stata, Excel; lineage and summary.
 
 In: the ``out/`` folder of a finished run (Parquet tables and units). Out: files beside them, each written atomically.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,6 @@ from gis.errors import NotBuilt, OptionInvalid, TableInvalid
 from gis.tables import (
     CITY_YEAR,
     DISTRICT_YEAR,
-    PAIR_PANEL,
     PAIR_YEAR,
     TABLES,
     Table,
@@ -27,17 +27,16 @@ from gis.tables import (
 if TYPE_CHECKING:
     import pandas as pd
 
+    from gis.export.layers import PairChoice
     from gis.grid import Zones
 
 UNITS = {"city": "units_city.parquet", "district": "units_district.parquet"}
 """Where a run keeps the polygons of each layer, under ``out/``."""
 
-DISTRICT_PAIRS = "district_pair_year"
-"""File name of the panel of district pairs, where one was asked for; columns of ``pair_year``."""
+MAP = "lightpanel_export.gpkg"
+"""Its own name: ``lightpanel.gpkg`` is the run's, whose checksum stands in ``lineage.json``."""
 
 INSTEAD = {
-    "dta": "export to csv; in Stata: import delimited city_year.csv, encoding(UTF-8) case(preserve)",
-    "xlsx": "export to csv: the files begin with a byte order mark, so that Excel opens them with Chinese names intact",
     "shp": "export to gpkg: a Shapefile cuts column names to ten characters",
 }
 """Formats that are asked for and not built, with what to use instead."""
@@ -50,13 +49,19 @@ class ExportOptions:
     crs: Any = "ESRI:102027"
     """CRS of maps: ESRI:102027 or EPSG:4326."""
     pair_lines: bool = False
-    """Whether maps get the pairs of the latest year as lines."""
-    pair_limit: int | None = None
-    """Draw only that many pairs, those with the highest ``bal``."""
+    """Whether maps get pairs as lines."""
+    pair_years: tuple[int, ...] = ()
+    """Years of the lines; none: the latest."""
+    pair_by: str = "bal"
+    """Column of ``pair_year`` or ``pair_panel`` that lines are ranked and coloured by."""
+    pair_top: int | None = None
+    """Draw only that many pairs of each year, those highest in ``pair_by``; None: all."""
     bom: bool = True
     """Whether CSV files begin with a byte order mark, for Excel."""
+    tables: tuple[str, ...] = ()
+    """Tables to write, by their file names; none: all of the run. Maps are not made of single tables."""
     metadata: dict[str, Any] | None = None
-    """Provenance for the GeoPackage."""
+    """Provenance for the GeoPackage; default: that of the run's tables."""
 
 
 def export(
@@ -68,14 +73,14 @@ def export(
     ----------
     out : path
         The ``out/`` folder of a workspace.
-    to : ``"gpkg"``, ``"geoparquet"``, ``"parquet"`` or ``"csv"``
+    to : ``"gpkg"``, ``"geoparquet"``, ``"parquet"``, ``"csv"``, ``"dta"`` or ``"xlsx"``
     folder : path, optional
         Where the files go; default: a folder of ``out`` with the format's name.
 
     Returns
     -------
     tuple of Path
-        The files written: one GeoPackage, or one file per layer or table; CSV and Parquet come with
+        The files written: one GeoPackage with a table ``dictionary``, or one file per layer or table and
         ``dictionary.csv``.
 
     Raises
@@ -92,6 +97,10 @@ def export(
         raise NotBuilt(f"export to {name} is not built", where=f"--to {to}", mend=INSTEAD[name])
     if name not in FORMATS:
         raise OptionInvalid(f"no format {to!r}", where=f"--to {to}", mend=f"one of {', '.join(FORMATS)}")
+    if options and options.tables and name in ("gpkg", "geoparquet"):
+        raise OptionInvalid(
+            "a map is made of all layers of a run", where=f"--to {to}", mend="leave --table out, or export to csv"
+        )
     out = Path(out)
     if not _tables_in(out):
         raise TableInvalid("there are no tables of a run here", where=out, mend="lightpanel run")
@@ -100,30 +109,60 @@ def export(
 
 def _tables_in(out: Path) -> list[tuple[Table, Path]]:
     """The tables a run has left, in the order of ``TABLES``: a workspace without districts has no district table."""
-    stems = [(t, t.name) for t in TABLES.values()]
-    stems += [(PAIR_YEAR, DISTRICT_PAIRS), (PAIR_PANEL, "district_pair_panel"), (PAIR_YEAR, "within_city_pair_year")]
-    found = [(t, out / f"{stem}.parquet") for t, stem in stems]
+    from gis.export.codebook import files_of
+
+    found = [(t, out / f"{stem}.parquet") for t in TABLES.values() for stem in files_of(t)]
     # A panel holds the columns that were configured, and a workspace's own.
     return [(table_of_file(t, path), path) for t, path in found if path.is_file()]
 
 
-def _dictionary(found: list[tuple[Table, Path]], folder: Path, options: ExportOptions) -> Path:
-    from gis.export.csv_tables import write_dictionary
+def _chosen(out: Path, options: ExportOptions) -> list[tuple[Table, Path]]:
+    """The tables of a run that are asked for: all, or those named."""
+    found = _tables_in(out)
+    stems = [path.stem for _, path in found]
+    strange = [name for name in options.tables if name not in stems]
+    if strange:
+        raise OptionInvalid(f"the run has no table {', '.join(strange)}", where=out, mend=f"one of {', '.join(stems)}")
+    return [(t, path) for t, path in found if not options.tables or path.stem in options.tables]
 
-    tables = {t.name: t for t, _ in found}  # two files may share one declaration
-    return write_dictionary(folder / "dictionary.csv", tables.values(), bom=options.bom)
+
+def _dictionary(found: list[tuple[Table, Path]], folder: Path, options: ExportOptions) -> Path:
+    from gis.export.codebook import write_dictionary
+
+    # By file: a panel of district pairs has other columns than that of cities, and one declaration.
+    files = [replace(table, name=path.stem) for table, path in found]
+    return write_dictionary(folder / "dictionary.csv", files, bom=options.bom)
 
 
 def _to_csv(out: Path, folder: Path, options: ExportOptions) -> tuple[Path, ...]:
     from gis.export.csv_tables import write_csv
+    from gis.export.scripts import write_r
 
-    found = _tables_in(out)
+    found = _chosen(out, options)
     written = [write_csv(t, path, folder / f"{path.stem}.csv", bom=options.bom) for t, path in found]
-    return (*written, _dictionary(found, folder, options))
+    script = write_r(found, out, folder)
+    return (*written, _dictionary(found, folder, options), *([script] if script else []))
+
+
+def _to_dta(out: Path, folder: Path, options: ExportOptions) -> tuple[Path, ...]:
+    from gis.export.scripts import write_do
+    from gis.export.stata import write_dta
+
+    found = _chosen(out, options)
+    written = [write_dta(t, path, folder / f"{path.stem}.dta") for t, path in found]
+    return (*written, _dictionary(found, folder, options), write_do(found, out, folder))
+
+
+def _to_xlsx(out: Path, folder: Path, options: ExportOptions) -> tuple[Path, ...]:
+    from gis.export.excel import check_sheets, write_xlsx
+
+    found = _chosen(out, options)
+    check_sheets(found)
+    return tuple(write_xlsx(t, path, folder / f"{path.stem}.xlsx") for t, path in found)
 
 
 def _to_parquet(out: Path, folder: Path, options: ExportOptions) -> tuple[Path, ...]:
-    found = _tables_in(out)
+    found = _chosen(out, options)
     written = []
     for _, path in found:
         target = folder / path.name
@@ -143,20 +182,21 @@ def _units(out: Path, kind: str, table: Table) -> tuple[Zones | None, pd.DataFra
     return read_units(out / UNITS[kind]), read_table(table, path)
 
 
-def _pairs(out: Path, options: ExportOptions) -> pd.DataFrame | None:
-    """The latest year of the pair panel, read alone: the whole panel is a hundred times larger."""
-    import pyarrow.compute as pc
+def _pairs(out: Path, options: ExportOptions) -> tuple[pd.DataFrame | None, Table, PairChoice]:
+    from gis.export.layers import PairChoice
+    from gis.export.parquet import read_pairs
+
+    choice = PairChoice(tuple(options.pair_years), options.pair_by, options.pair_top)
+    return (*read_pairs(out, choice), choice) if options.pair_lines else (None, PAIR_YEAR, choice)
+
+
+def _provenance(out: Path) -> dict[str, Any]:
+    """What the run wrote into its tables, as its own GeoPackage has it."""
     import pyarrow.parquet as pq
 
-    if not options.pair_lines:
-        return None
-    path = out / f"{PAIR_YEAR.name}.parquet"
-    if not path.is_file():
-        raise TableInvalid(
-            "there is no table pair_year", where=path, mend="lightpanel run, or leave the pair lines out"
-        )
-    latest = pc.max(pq.read_table(path, columns=["year"])["year"]).as_py()
-    return pq.read_table(path, filters=[("year", "=", latest)]).to_pandas()
+    path = next(out / f"{t.name}.parquet" for t in (CITY_YEAR, DISTRICT_YEAR) if (out / f"{t.name}.parquet").is_file())
+    found = (pq.read_schema(path).metadata or {}).get(b"lightpanel", b"{}")
+    return {**json.loads(found), "lineage": "lineage.json"}
 
 
 def _to_gpkg(out: Path, folder: Path, options: ExportOptions) -> tuple[Path, ...]:
@@ -164,21 +204,24 @@ def _to_gpkg(out: Path, folder: Path, options: ExportOptions) -> tuple[Path, ...
 
     cities, city_year = _units(out, "city", CITY_YEAR)
     districts, district_year = _units(out, "district", DISTRICT_YEAR)
+    pairs, pair_table, choice = _pairs(out, options)
     path = write_geopackage(
-        folder / "lightpanel.gpkg",
+        folder / MAP,
         cities=cities,
         city_year=city_year,
         districts=districts,
         district_year=district_year,
-        pairs=_pairs(out, options),
-        pair_limit=options.pair_limit,
+        pairs=pairs,
+        pair_choice=choice,
+        pair_table=pair_table,
         crs=options.crs,
-        metadata=options.metadata,
+        metadata=options.metadata or _provenance(out),
     )
     return (path,)
 
 
 def _to_geoparquet(out: Path, folder: Path, options: ExportOptions) -> tuple[Path, ...]:
+    from gis.export.codebook import write_dictionary
     from gis.export.layers import output_crs, pair_lines, unit_layer
     from gis.export.parquet import write_geoparquet
 
@@ -189,10 +232,11 @@ def _to_geoparquet(out: Path, folder: Path, options: ExportOptions) -> tuple[Pat
         if zones is not None and frame is not None:
             layers.append(unit_layer(kind, zones, frame, crs))
             cities = zones if kind == "city" else cities
-    pairs = _pairs(out, options)
+    pairs, pair_table, choice = _pairs(out, options)
     if pairs is not None and cities is not None:
-        layers.append(pair_lines(pairs, cities, crs, options.pair_limit))
-    return tuple(write_geoparquet(layer, folder / f"{layer.name}.parquet") for layer in layers)
+        layers.append(pair_lines(pairs, cities, crs, choice, pair_table))
+    written = tuple(write_geoparquet(layer, folder / f"{layer.name}.parquet") for layer in layers)
+    return (*written, write_dictionary(folder / "dictionary.csv", (x.declaration for x in layers), bom=options.bom))
 
 
 FORMATS: dict[str, Callable[[Path, Path, ExportOptions], tuple[Path, ...]]] = {
@@ -200,5 +244,7 @@ FORMATS: dict[str, Callable[[Path, Path, ExportOptions], tuple[Path, ...]]] = {
     "geoparquet": _to_geoparquet,
     "parquet": _to_parquet,
     "csv": _to_csv,
+    "dta": _to_dta,
+    "xlsx": _to_xlsx,
 }
 """Formats on offer."""

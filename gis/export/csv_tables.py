@@ -1,26 +1,21 @@
-"""Tables as CSV, for Stata, R and spreadsheets, with a data dictionary made from ``gis/tables``.
+"""Tables as CSV, for Stata, R and spreadsheets.
 
 In: Parquet tables of a run. Out: UTF-8 CSV files, a missing value being an empty field.
 """
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gis.errors import TableInvalid
-from gis.tables import TABLES, Table, atomic_path
+from gis.tables import Table, atomic_path
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 BOM = b"\xef\xbb\xbf"
 """Without it Excel reads UTF-8 as the system's code page, and Chinese names as noise."""
-
-DICTIONARY_COLUMNS = ("table", "position", "column", "dtype", "unit", "is_key", "label")
-"""Columns of the data dictionary."""
 
 
 def write_csv(table: Table, parquet: str | Path, path: str | Path, *, bom: bool = True) -> Path:
@@ -71,23 +66,3 @@ def _without_nan(batch: pa.RecordBatch) -> pa.RecordBatch:
         for c in batch.columns
     ]
     return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
-
-
-def dictionary_rows(tables: Iterable[Table] = TABLES.values()) -> list[tuple[str, int, str, str, str, bool, str]]:
-    """One row per column of every table, in the order of ``DICTIONARY_COLUMNS``."""
-    return [
-        (t.name, k, name, t.column(name).dtype, t.column(name).unit, name in t.key, t.column(name).label)
-        for t in tables
-        for k, name in enumerate(t.columns, start=1)
-    ]
-
-
-def write_dictionary(path: str | Path, tables: Iterable[Table] = TABLES.values(), *, bom: bool = True) -> Path:
-    """Write the data dictionary as CSV, atomically."""
-    path = Path(path)
-    encoding = "utf-8-sig" if bom else "utf-8"
-    with atomic_path(path) as temporary, open(temporary, "w", encoding=encoding, newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(DICTIONARY_COLUMNS)
-        writer.writerows(dictionary_rows(tables))
-    return path

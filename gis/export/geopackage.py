@@ -5,7 +5,8 @@ In: ``Zones`` and tables of ``gis.tables`` as DataFrames. Out: a file with the l
 - ``city``, ``district``: one feature per unit, the latest year in full and the level of every year (``level_YYYY``);
 - ``city_year_data``, ``district_year_data``: all years, attributes only;
 - ``city_year``, ``district_year``: the same with the unit's polygon, as spatial views;
-- ``pair_lines``, where pairs are given: geodesics between the cities of each pair of the latest year.
+- ``pair_lines``, where pairs are given: geodesics between the cities of the pairs chosen;
+- ``dictionary``: every column of every layer with its type, unit and meaning.
 
 GDAL writes tables, geometry, spatial reference systems and spatial indexes; what it has no option for (views, column
 labels, provenance, styles) is written here, after the GeoPackage standard and GDAL's page on spatial views.
@@ -17,15 +18,17 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gis.errors import OptionInvalid, WriteFailed
-from gis.export.layers import Layer, output_crs, pair_lines, unit_layer, unit_table
+from gis.export.codebook import UNIT_FID, dictionary_table
+from gis.export.layers import Layer, PairChoice, output_crs, pair_lines, unit_layer, unit_table
 from gis.export.qgis import add_style, graduated_qml, quantile_limits
-from gis.tables import COLUMNS, Column, Table, arrow_from_frame, atomic_path, check
+from gis.tables import COLUMNS, PAIR_YEAR, Column, Table, arrow_from_frame, atomic_path, check
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,8 +42,8 @@ GEOMETRY = "geom"
 VERSION = "1.3"
 """GeoPackage version: 1.4 changes nothing we use and makes GDAL before 3.7 warn."""
 
-UNIT_FID = Column("unit_fid", "int64", "", "Feature of the unit's layer whose polygon this is")
-"""In the views; GDAL takes the unit layer's spatial index for the view because this column is that layer's fid."""
+DICTIONARY = "dictionary"
+"""Name of the table with the codebook."""
 
 PROVENANCE_URI = "urn:lightpanel:provenance"
 """``md_standard_uri`` of the JSON in ``gpkg_metadata``."""
@@ -90,7 +93,8 @@ def write_geopackage(
     districts: Zones | None,
     district_year: pd.DataFrame | None,
     pairs: pd.DataFrame | None = None,
-    pair_limit: int | None = None,
+    pair_choice: PairChoice | None = None,
+    pair_table: Table = PAIR_YEAR,
     crs: Any = "ESRI:102027",
     metadata: dict[str, Any] | None = None,
 ) -> Path:
@@ -100,10 +104,10 @@ def write_geopackage(
     ----------
     cities, city_year : Zones and DataFrame with the columns of ``gis.tables.CITY_YEAR``
         Both or neither; the same for ``districts`` and ``district_year``.
-    pairs : DataFrame with the columns of ``gis.tables.PAIR_YEAR``, optional
-        Drawn as lines, latest year only; needs ``cities``.
-    pair_limit : int, optional
-        Draw only that many pairs, those with the highest ``bal``.
+    pairs : DataFrame with the columns of ``pair_table``, optional
+        Drawn as lines; needs ``cities``.
+    pair_choice : PairChoice, optional
+        Which of them; default: all of the latest year.
     crs : ``"ESRI:102027"`` or ``"EPSG:4326"``
         CRS of all geometry; edges are densified before they are carried over.
     metadata : dict, optional
@@ -117,7 +121,7 @@ def write_geopackage(
     Raises
     ------
     OptionInvalid
-        Zones without their table or a table without its zones; nothing to write; too many pairs to draw.
+        Zones without their table or a table without its zones; nothing to write; see `pair_lines`.
     CrsInvalid
         ``crs`` is not offered.
     TableInvalid
@@ -141,13 +145,15 @@ def write_geopackage(
         layers.append(unit_layer(kind, zones, frame, crs))
         years.append((table, arrow_from_frame(table, check(table, frame).sort_values(list(table.key)))))
     if pairs is not None and cities is not None:
-        layers.append(pair_lines(pairs, cities, crs, pair_limit))
+        layers.append(pair_lines(pairs, cities, crs, pair_choice, pair_table))
 
     with atomic_path(path) as temporary, _as_write_failed(path):
         for layer in layers:
             _write_features(temporary, layer)
         for table, arrow in years:
-            _write_attributes(temporary, table, arrow)
+            _write_attributes(temporary, f"{table.name}_data", table.title, arrow)
+        book = dictionary_table([*(layer.declaration for layer in layers), *_year_declarations(years)])
+        _write_attributes(temporary, DICTIONARY, "Every column of every layer: type, unit, meaning", book)
         with closing(sqlite3.connect(temporary)) as db, db:
             db.executescript(EXTENSION_TABLES)
             for layer in layers:
@@ -219,16 +225,25 @@ def _write_features(path: Path, layer: Layer) -> None:
     )
 
 
-def _write_attributes(path: Path, table: Table, arrow: pa.Table) -> None:
+def _year_declarations(years: list[tuple[Table, pa.Table]]) -> list[Table]:
+    """What the codebook says of all years: the rows, and the same with polygons."""
+    found = []
+    for table, _ in years:
+        found.append(replace(table, name=f"{table.name}_data"))
+        found.append(replace(table, columns=(UNIT_FID.name, *table.columns), own=(UNIT_FID,)))
+    return found
+
+
+def _write_attributes(path: Path, name: str, title: str, arrow: pa.Table) -> None:
     import pyogrio
 
     pyogrio.write_arrow(
         arrow.replace_schema_metadata(None),
         path,
-        layer=f"{table.name}_data",
+        layer=name,
         driver="GPKG",
         append=True,
-        layer_options={"DESCRIPTION": table.title},
+        layer_options={"DESCRIPTION": title},
     )
 
 
@@ -263,19 +278,26 @@ def _add_view(db: sqlite3.Connection, table: Table) -> None:
 
 
 def _label_columns(db: sqlite3.Connection, layer: str, columns: tuple[Column, ...]) -> None:
-    # GDAL and so QGIS take the alias from ``name`` and the comment from ``description``; other readers take ``title``.
+    # GDAL from 3.7, and so QGIS, takes the alias from ``name`` and the comment from ``description``; others ``title``.
+    # A name may occur once in a table, and two columns that a workspace declares may have one label.
+    labels = [c.label for c in columns]
+    names = [c.label if labels.count(c.label) == 1 else f"{c.label} ({c.name})" for c in columns]
     db.executemany(
         "INSERT INTO gpkg_data_columns (table_name, column_name, name, title, description) VALUES (?, ?, ?, ?, ?)",
-        [(layer, c.name, c.label, c.label, f"unit: {c.unit}" if c.unit else None) for c in columns],
+        [
+            (layer, c.name, name, c.label, f"unit: {c.unit}" if c.unit else None)
+            for c, name in zip(columns, names, strict=True)
+        ],
     )
 
 
 def _style_layer(db: sqlite3.Connection, layer: Layer) -> None:
     line = layer.geometry_type == "LineString"
-    column = "bal" if line else "level"
-    limits = quantile_limits(_floats(layer.table, column))
+    years = sorted(set(layer.table.column("year").to_pylist()))
+    limits = quantile_limits(_floats(layer.table, layer.colour))
     if limits:
-        add_style(db, layer.name, GEOMETRY, graduated_qml(column, limits, line=line), f"{column}, latest year")
+        qml = graduated_qml(layer.colour, limits, line=line, by_year=len(years) > 1)
+        add_style(db, layer.name, GEOMETRY, qml, f"{layer.colour}, {', '.join(map(str, years))}")
 
 
 def _style_view(db: sqlite3.Connection, table: Table, arrow: pa.Table) -> None:

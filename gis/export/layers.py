@@ -6,6 +6,7 @@ geometry as an array of shapely geometries, labels of its columns), which the wr
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from gis.crs import ASIA_NORTH_LAMBERT, crs_from, same_crs, transform_geometry, transformer
 from gis.errors import CodeInvalid, CrsInvalid, OptionInvalid, TableInvalid
+from gis.export.codebook import level_of_year
 from gis.tables import CITY_YEAR, COLUMNS, DISTRICT_YEAR, PAIR_YEAR, Column, Table, arrow_from_frame, check
 
 if TYPE_CHECKING:
@@ -51,6 +53,27 @@ class Layer:
     """One of ``OUTPUT_CRS``."""
     columns: tuple[Column, ...]
     """Declaration of every column of ``table``, in order."""
+    key: tuple[str, ...]
+    """Columns whose values, taken together, occur once."""
+    colour: str
+    """Column that a map is coloured by."""
+
+    @property
+    def declaration(self) -> Table:
+        """The layer as a table, for the codebook."""
+        return Table(self.name, self.title, self.key, tuple(c.name for c in self.columns), own=self.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class PairChoice:
+    """Which pairs are drawn as lines."""
+
+    years: tuple[int, ...] = ()
+    """Years of the rows; none: the latest."""
+    by: str = "bal"
+    """Column that lines are ranked and coloured by."""
+    top: int | None = None
+    """Draw only that many pairs of each year, those highest in ``by``; None: all."""
 
 
 def output_crs(value: Any) -> str:
@@ -110,14 +133,13 @@ def unit_layer(kind: str, zones: Zones, frame: pd.DataFrame, crs: str) -> Layer:
 
     wide = frame.pivot(index=code, columns="year", values="level").reindex(list(zones.codes))
     columns = [COLUMNS[c] for c in table.columns]
-    unit = COLUMNS["level"].unit
     for year in years:
-        column = Column(f"level_{year}", "float64", unit, f"Light per person in {year}")
+        column = level_of_year(year)
         arrow = arrow.append_column(column.name, pa.array(wide[year].to_numpy(np.float64), from_pandas=True))
         columns.append(column)
     title = f"Every {kind}: all columns of {latest}, and the level of every year from {years[0]} to {latest}"
     shapes = multipolygons(transform_geometry(zones.geometry, zones.crs, crs_from(crs)))
-    return Layer(kind, title, arrow, shapes, "MultiPolygon", crs, tuple(columns))
+    return Layer(kind, title, arrow, shapes, "MultiPolygon", crs, tuple(columns), (code,), "level")
 
 
 def _parents(zones: Zones) -> NDArray[Any]:
@@ -148,18 +170,23 @@ def multipolygons(geometry: NDArray[Any]) -> NDArray[Any]:
     return out
 
 
-def pair_lines(pairs: pd.DataFrame, cities: Zones, crs: str, limit: int | None = None) -> Layer:
-    """Geodesics between the cities of every pair of the latest year, with all columns of ``pair_year``.
+def pair_lines(
+    pairs: pd.DataFrame, cities: Zones, crs: str, choice: PairChoice | None = None, table: Table = PAIR_YEAR
+) -> Layer:
+    """Geodesics between the cities of pairs, with all columns of the panel they are rows of.
 
     Parameters
     ----------
-    limit : int, optional
-        Draw only the pairs with the highest ``bal`` (ties: lower ``pair_id`` first; pairs without ``bal`` last).
+    choice : PairChoice, optional
+        Which years and how many pairs (ties: lower ``pair_id`` first; pairs without a value last); default: all pairs
+        of the latest year.
+    table : Table
+        Declaration of ``pairs``: ``pair_year``, or ``pair_panel`` as a file has it.
 
     Raises
     ------
     OptionInvalid
-        There are more than ``PAIR_LINES_MAX`` pairs and no ``limit``, or ``limit`` is below 1.
+        No such year, no number of that name, more than ``PAIR_LINES_MAX`` lines and no ``top``, or ``top`` below 1.
     CodeInvalid
         A city of a pair has no polygon, or an empty one.
 
@@ -167,19 +194,67 @@ def pair_lines(pairs: pd.DataFrame, cities: Zones, crs: str, limit: int | None =
     -----
     Ends are points inside the polygons (shapely ``point_on_surface``), not centroids, which may lie outside.
     """
-    import shapely
-
-    frame = check(PAIR_YEAR, pairs)
+    choice = choice or PairChoice()
+    frame = check(table, pairs)
     if frame.empty:
-        raise TableInvalid("table pair_year has no rows", mend="lightpanel run, or leave the pair lines out")
-    latest = int(frame["year"].max())
-    frame = _limited(frame[frame["year"] == latest], limit)
+        raise TableInvalid(f"table {table.name} has no rows", mend="lightpanel run, or leave the pair lines out")
+    need_number(choice.by, table)
+    years = chosen_years(frame["year"].unique(), choice)
+    frame = _limited(frame[frame["year"].isin(years)], choice)
+    lines = _lines_of(frame, table, cities, crs)
+    title = f"Pairs of {', '.join(map(str, years))}: geodesics between the cities, coloured by {choice.by}"
+    if choice.top is not None:
+        title += f", of which each year's highest {choice.top}"
+    columns = tuple(table.column(c) for c in table.columns)
+    arrow = arrow_from_frame(table, frame)
+    return Layer("pair_lines", title, arrow, lines, "LineString", crs, columns, table.key, choice.by)
+
+
+def numbers_of(*tables: Table) -> list[str]:
+    """Columns that pairs can be ranked by: numbers, keys apart."""
+    names = (c for t in tables for c in t.columns if c not in t.key and t.column(c).dtype not in ("string", "bool"))
+    return list(dict.fromkeys(names))
+
+
+def need_number(by: str, *tables: Table, hint: str = "") -> None:
+    """Refuse a column that no table has as a number, naming those there are."""
+    numbers = numbers_of(*tables)
+    if by not in numbers:
+        raise OptionInvalid(
+            f"no number {by!r} in {' or '.join(t.name for t in tables)}",
+            where="--pair-by",
+            mend=f"one of {', '.join(numbers)}{hint}",
+        )
+
+
+def chosen_years(there: Iterable[Any], choice: PairChoice) -> tuple[int, ...]:
+    """The years asked for, in order; the latest where none is.
+
+    Raises
+    ------
+    OptionInvalid
+        A year has no pairs.
+    """
+    years = sorted({int(year) for year in there})
+    missing = sorted(set(choice.years) - set(years))
+    if missing:
+        raise OptionInvalid(
+            f"there are no pairs of {', '.join(map(str, missing))}",
+            where="--pair-year",
+            mend=f"one or more of {', '.join(map(str, years))}",
+        )
+    return tuple(sorted(set(choice.years))) or (years[-1],)
+
+
+def _lines_of(frame: pd.DataFrame, table: Table, cities: Zones, crs: str) -> NDArray[Any]:
+    """One geodesic per row."""
+    import shapely
 
     index = {c: i for i, c in enumerate(cities.codes)}
     strange = sorted((set(frame["city_i"]) | set(frame["city_j"])) - set(index))
     if strange:
         raise CodeInvalid(
-            f"{len(strange)} cities of pair_year have no polygon: {', '.join(strange[:5])}",
+            f"{len(strange)} cities of {table.name} have no polygon: {', '.join(strange[:5])}",
             mend="write units and pairs by the same run: lightpanel run",
         )
     place = {c: k for k, c in enumerate(sorted({*frame["city_i"], *frame["city_j"]}))}
@@ -187,28 +262,28 @@ def pair_lines(pairs: pd.DataFrame, cities: Zones, crs: str, limit: int | None =
     empty = [c for c, point in zip(place, points, strict=True) if shapely.is_empty(point)]
     if empty:
         raise CodeInvalid(
-            f"{len(empty)} cities of pair_year have an empty polygon: {', '.join(empty[:5])}",
+            f"{len(empty)} cities of {table.name} have an empty polygon: {', '.join(empty[:5])}",
             mend="leave the pair lines out: output.pair_lines = false",
         )
     lonlat = _lonlat(shapely.get_coordinates(points), cities.crs)
     start = lonlat[[place[c] for c in frame["city_i"]]]
     end = lonlat[[place[c] for c in frame["city_j"]]]
-    lines = _geodesics(start, end, crs_from(crs))
-    title = f"Pairs of {latest}: geodesics between the cities, with Bal and what it is made of"
-    columns = tuple(COLUMNS[c] for c in PAIR_YEAR.columns)
-    return Layer("pair_lines", title, arrow_from_frame(PAIR_YEAR, frame), lines, "LineString", crs, columns)
+    return _geodesics(start, end, crs_from(crs))
 
 
-def _limited(frame: pd.DataFrame, limit: int | None) -> pd.DataFrame:
-    if limit is not None and limit < 1:
-        raise OptionInvalid(f"{limit} lines are none", mend="pair_limit = 1 or more, or no pair lines at all")
-    if limit is None and len(frame) > PAIR_LINES_MAX:
+def _limited(frame: pd.DataFrame, choice: PairChoice) -> pd.DataFrame:
+    """The rows to draw, in the order of their keys."""
+    if choice.top is not None:
+        if choice.top < 1:
+            raise OptionInvalid(f"{choice.top} lines are none", mend="--pair-top 1 or more, or no pair lines at all")
+        order = frame.sort_values([choice.by, "pair_id"], ascending=[False, True], na_position="last", kind="stable")
+        frame = order.groupby("year").head(choice.top)
+    if len(frame) > PAIR_LINES_MAX:
         raise OptionInvalid(
             f"{len(frame):,} pairs are too many to draw (at most {PAIR_LINES_MAX:,})",
-            mend="pair_limit = 1000 draws the thousand pairs with the highest Bal",
+            mend=f"--pair-top 1000 draws the thousand pairs of each year with the highest {choice.by}; or fewer years",
         )
-    order = frame.sort_values(["bal", "pair_id"], ascending=[False, True], na_position="last", kind="stable")
-    return order.head(limit).sort_values("pair_id") if limit is not None else frame.sort_values("pair_id")
+    return frame.sort_values(["pair_id", "year"])
 
 
 def _lonlat(xy: NDArray[np.float64], crs: CRS) -> NDArray[np.float64]:

@@ -1,6 +1,7 @@
 """GeoParquet: the units of a run, kept so that exports need no boundary file, and map layers for pandas and R.
 
-In: ``Zones``, ``Layer``. Out: GeoParquet files; ``Zones`` again, equal to the last bit and with the same fingerprints.
+In: ``Zones``, ``Layer``, panels of pairs. Out: GeoParquet files; ``Zones`` again, equal to the last bit and with the
+same fingerprints; the rows of a panel that are drawn as lines.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gis.errors import BoundaryInvalid, BoundaryUnreadable
-from gis.export.layers import Layer
-from gis.tables import atomic_path
+from gis.errors import BoundaryInvalid, BoundaryUnreadable, TableInvalid
+from gis.export.layers import Layer, PairChoice, chosen_years, need_number, numbers_of
+from gis.tables import PAIR_PANEL, PAIR_YEAR, Table, atomic_path, table_of_file
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    import pandas as pd
     from pyproj import CRS
 
     from gis.grid import Zones
@@ -95,6 +97,34 @@ def _same_wkt(crs: Any, wkt: str) -> CRS:
 
     known = None if crs is None else CRS.from_user_input(crs)
     return known if known is not None and known.to_wkt() == wkt else CRS.from_wkt(wkt)
+
+
+def read_pairs(out: Path, choice: PairChoice) -> tuple[pd.DataFrame, Table]:
+    """Read the rows to draw, and how they are declared: of ``pair_year`` where it has the column, else ``pair_panel``.
+
+    Raises
+    ------
+    TableInvalid
+        There is no ``pair_year``.
+    OptionInvalid
+        No such year, or no number of that name in either table.
+    """
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    paths = {t.name: (t, out / f"{t.name}.parquet") for t in (PAIR_YEAR, PAIR_PANEL)}
+    found = [(table_of_file(table, path), path) for table, path in paths.values() if path.is_file()]
+    if not found or found[0][0].name != PAIR_YEAR.name:
+        where = paths[PAIR_YEAR.name][1]
+        raise TableInvalid(
+            "there is no table pair_year", where=where, mend="lightpanel run, or leave the pair lines out"
+        )
+    hint = "; lightpanel panel makes those of pair_panel, flows among them" if len(found) == 1 else ""
+    need_number(choice.by, *(table for table, _ in found), hint=hint)
+    table, path = next((table, path) for table, path in found if choice.by in numbers_of(table))
+    # The panel is read year by year: the whole of it is a hundred times larger.
+    years = chosen_years(pc.unique(pq.read_table(path, columns=["year"])["year"]).to_pylist(), choice)
+    return pq.read_table(path, filters=[("year", "in", years)]).to_pandas(), table
 
 
 def write_geoparquet(layer: Layer, path: str | Path) -> Path:

@@ -22,6 +22,9 @@ N_CLASSES = 7
 DARK, LIGHT = (24, 22, 72), (255, 226, 110)
 """Ends of the colour ramp, from night to light (RGB)."""
 
+LINE_WIDTHS = (0.1, 0.7)
+"""Widths of lines from the lowest to the highest class [mm]: among thousands of lines, the strong ones stand out."""
+
 LAYER_STYLES = """
 CREATE TABLE layer_styles (
     id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
@@ -75,6 +78,7 @@ def graduated_qml(column: str, limits: tuple[float, ...], *, line: bool = False,
     ranges = ElementTree.SubElement(renderer, "ranges")
     symbols = ElementTree.SubElement(renderer, "symbols")
     n = len(limits) - 1
+    step = (LINE_WIDTHS[1] - LINE_WIDTHS[0]) / max(n - 1, 1)
     for k, colour in enumerate(ramp(n)):
         low, high = limits[k], limits[k + 1]
         # repr keeps every bit: the largest value must not fall outside the last class by rounding
@@ -87,22 +91,22 @@ def graduated_qml(column: str, limits: tuple[float, ...], *, line: bool = False,
             label=f"{low:.3g} – {high:.3g}",
             render="true",
         )
-        symbols.append(_symbol(str(k), colour, line))
+        symbols.append(_symbol(str(k), colour, width=LINE_WIDTHS[0] + k * step if line else None))
     text = ElementTree.tostring(root, encoding="unicode")
     return f"<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n{text}"
 
 
-def _symbol(name: str, colour: tuple[int, int, int], line: bool) -> ElementTree.Element:
+def _symbol(name: str, colour: tuple[int, int, int], width: float | None) -> ElementTree.Element:
     rgb = ",".join(str(c) for c in (*colour, 255))
     properties: dict[str, Any]
-    if line:
-        kind, properties = "line", {"line_color": rgb, "line_style": "solid", "line_width": "0.2"}
+    if width is not None:
+        kind, properties = "line", {"line_color": rgb, "line_style": "solid", "line_width": f"{width:.2f}"}
     else:
         kind = "fill"
         properties = {"color": rgb, "style": "solid", "outline_color": "90,90,90,255", "outline_width": "0.1"}
     symbol = ElementTree.Element("symbol", name=name, type=kind, alpha="1", clip_to_extent="1", force_rhr="0")
     layer = ElementTree.SubElement(
-        symbol, "layer", {"class": "SimpleLine" if line else "SimpleFill", "enabled": "1", "locked": "0", "pass": "0"}
+        symbol, "layer", {"class": f"Simple{kind.title()}", "enabled": "1", "locked": "0", "pass": "0"}
     )
     options = ElementTree.SubElement(layer, "Option", type="Map")
     for key, value in properties.items():

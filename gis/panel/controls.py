@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from gis.errors import OptionInvalid, TableInvalid
-from gis.panel.covariates import city_positions
+from gis.panel.covariates import city_positions, refuse_repeated
 from gis.panel.pair_index import n_pairs, pair_index
 from gis.panel.rows import PairRows, Variable, need, numbers, row_name, shown, whole_numbers
 
@@ -140,7 +140,14 @@ def similarities(
         )
     year = whole_numbers(frame, "year", where)
     years = np.arange(year.min(), year.max() + 1) if stock and year.size else np.unique(year)
-    symbol = frame["ipc"].astype("string").str.strip().str.upper().str.slice(0, CLASS_LEVELS[level])
+    symbol = frame["ipc"].astype("string").str.strip().str.upper().str.slice(0, CLASS_LEVELS[level]).fillna("")
+    if (symbol == "").any():
+        k = int(np.flatnonzero((symbol == "").to_numpy(bool))[0])
+        raise TableInvalid(
+            f"{int((symbol == '').sum())} rows have no ipc",
+            where=row_name(where, k),
+            mend="give each row its IPC symbol",
+        )
     kinds, kind = np.unique(symbol.to_numpy(object).astype(str), return_inverse=True)
     use = at >= 0
     out = np.empty((years.size, n_pairs(len(roster))))
@@ -185,9 +192,10 @@ def since_years(
     need(frame, ("city_code", column), "the table", where)
     roster = tuple(sorted(codes))
     at = city_positions(frame["city_code"], roster, recode, drop_unknown=drop_unknown, vintage=vintage, where=where)
+    refuse_repeated(at, at >= 0, frame, ["city_code"], where)
     year = whole_numbers(frame, column, where)
     out = np.full(len(roster), NEVER, np.int32)
-    np.minimum.at(out, at[at >= 0], year[at >= 0].astype(np.int32))
+    out[at[at >= 0]] = year[at >= 0]
     return out
 
 

@@ -98,7 +98,7 @@ def centroids(zones: Zones, codes: Sequence[str]) -> Floats:
 
 
 def weighted_centroids(points: Floats, weights: Floats, group: Ints, n: int) -> Floats:
-    """(n, 2) weighted mean position of groups of points, such as districts by population; NaN without any weight.
+    """(n, 2) weighted mean position of groups of points, such as cells by population; NaN without any weight.
 
     Parameters
     ----------
@@ -110,13 +110,23 @@ def weighted_centroids(points: Floats, weights: Floats, group: Ints, n: int) -> 
     -----
     The mean is of unit vectors, put back on the sphere: longitudes need no care at 180 degrees.
     """
+    return points_of_vectors(vector_sums(points, weights, group, n))
+
+
+def vector_sums(points: Floats, weights: Floats, group: Ints, n: int) -> Floats:
+    """(n, 3) sum of weight times unit vector, by group; arguments as in `weighted_centroids`. Sums of parts add up."""
     use = np.isfinite(points).all(axis=1) & np.isfinite(weights) & (weights > 0) & (group >= 0)
     lon, lat = np.radians(points[use]).T
-    xyz = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
-    x, y, z = (np.bincount(group[use], weights=weights[use] * v, minlength=n) for v in xyz)
+    xyz = (np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat))
+    return np.stack([np.bincount(group[use], weights=weights[use] * v, minlength=n) for v in xyz], axis=1)
+
+
+def points_of_vectors(vectors: Floats) -> Floats:
+    """(n, 2) longitude and latitude in which vectors point; NaN for one of no length [degree]."""
+    x, y, z = vectors.T
     out = np.degrees(np.stack([np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))], axis=1))
-    out[np.bincount(group[use], minlength=n) == 0] = np.nan
-    return out
+    out[~vectors.any(axis=1)] = np.nan
+    return np.asarray(out)
 
 
 def pair_distances(points: Floats) -> Floats:

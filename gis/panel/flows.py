@@ -227,8 +227,8 @@ def _recoded(column: pd.Series, roster: tuple[str, ...], recode: Mapping[str, st
     import pandas as pd
 
     codes, names = pd.factorize(column, use_na_sentinel=True)  # a file repeats a few codes millions of times
-    known = {str(name): str(name) for name in names} | dict(recode or {})
-    at = positions(pd.Series([known[str(name)] for name in names], dtype=object), roster)
+    texts = [str(name).strip().removesuffix(".0") for name in names]
+    at = positions(pd.Series([(recode or {}).get(text, text) for text in texts], dtype=object), roster)
     return np.append(at, -1)[codes]
 
 

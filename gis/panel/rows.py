@@ -210,9 +210,14 @@ def numbers(frame: pd.DataFrame, column: str, where: object = None) -> Floats:
 
 
 def whole_numbers(frame: pd.DataFrame, column: str, where: object = None) -> Ints:
-    """(n,) int64 of a column such as the year; refuses an empty or broken one, by row."""
+    """(n,) int64 of a column such as the year; refuses an empty or broken one, by row. A year has four digits."""
     values = numbers(frame, column, where)
     bad = ~(np.floor(values) == values)  # NaN too
+    if column.endswith("year") and not bad.any() and ((values < 1000) | (values > 9999)).any():
+        k = int(np.flatnonzero((values < 1000) | (values > 9999))[0])
+        raise TableInvalid(
+            f"{column} is {shown(frame[column].iloc[k])}", where=row_name(where, k), mend="write a year of four digits"
+        )
     if bad.any():
         k = int(np.flatnonzero(bad)[0])
         raise TableInvalid(

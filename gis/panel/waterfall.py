@@ -29,6 +29,7 @@ ROW_FLAGS = {
     "NOORDER": "a level of the year before is missing: neither city is hi",
     "NOLEVEL": "a level of the row's year is missing",
     "ZEROHI": "the level of hi is 0",
+    "NEWAREA": "the ground of either city changed since last year (boundaries.mode = yearly)",
     "NOFLOW": "the year of the flows is outside their coverage, or the labels of orient_lag are missing",
     "TRIMMED": "bal is outside the limits of the trimming rule",
 }
@@ -44,7 +45,8 @@ def base_flags(bal: Floats, bal_flag: NDArray[np.int8] | None, has_flow: Bools |
 
     Parameters
     ----------
-    bal_flag : (n,) position in ``ROW_FLAGS`` that `gis.panel.balance` gives the row: 0, NOORDER, NOLEVEL or ZEROHI.
+    bal_flag : (n,) position in ``ROW_FLAGS`` that `gis.panel.balance` gives the row: 0, NOORDER, NOLEVEL,
+        ZEROHI or NEWAREA.
     has_flow : (n,) whether both flows are known; None where the panel has no flows.
     inside : (n,) whether the pair is asked for; None for all.
     """
@@ -110,6 +112,7 @@ class Waterfall:
             "NOORDER": "no orientation: a level of the year before is missing, or a tie is dropped",
             "NOLEVEL": "no bal: a level of the row's year is missing",
             "ZEROHI": "no bal: the level of hi is 0",
+            "NEWAREA": "no bal: the ground of either city changed since last year",
             "NOFLOW": "no flow: outside the flows' years",
             "TRIMMED": self.trim_text,
         } | {name: f"{name} missing" for name in self.controls}

@@ -22,8 +22,9 @@ from gis.crosswalk import (
     crosswalk,
     write_crosswalk,
 )
-from gis.errors import BoundaryUnreadable, OptionInvalid, TableInvalid
+from gis.errors import BoundaryUnreadable, OptionInvalid
 from gis.tables import atomic_path
+from gis.tables.foreign import read_foreign
 from gis.workspace import CONFIG_NAME, Boundaries, BoundarySource, Vintage, Workspace, read_workspace
 
 if TYPE_CHECKING:
@@ -301,16 +302,9 @@ def apply_to_file(
 
 
 def _read_frame(path: Path, code: str) -> pd.DataFrame:
-    import pandas as pd
-
     from gis.boundaries.codes import is_code, normalise_code
 
-    if not path.is_file() or path.suffix not in (".parquet", ".csv"):
-        raise TableInvalid("there is no such table", where=path, mend="name a .parquet or .csv file that exists")
-    if path.suffix == ".csv":
-        frame = pd.read_csv(path, encoding="utf-8-sig", dtype={code: str})
-    else:
-        frame = pd.read_parquet(path)
+    frame = read_foreign(path, "the table to carry over", codes=(code,))
     if code in frame:
         frame[code] = [normalise_code(value) if is_code(value) else value for value in frame[code]]
     return frame

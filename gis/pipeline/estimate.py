@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from gis.errors import TableInvalid
 from gis.estimate import Estimate, Model, estimate, frames_from_estimates, model_from_formula, named_models
 from gis.tables import ESTIMATE_CURVE, OFFICE_DRAW, PAIR_YEAR, TABLES, Table, atomic_path, read_table, write_table
+from gis.tables.foreign import read_foreign
 from gis.workspace import Estimation, Workspace, read_workspace
 
 if TYPE_CHECKING:
@@ -79,14 +80,14 @@ def run_estimation(
 
 
 def _models(config: Estimation, models: Sequence[str], formulas: Sequence[str]) -> list[Model]:
+    rows = config.where
     if models or formulas:
-        chosen = [m for name in models for m in named_models(name)]
-        chosen += [model_from_formula(f"model{k}", text) for k, text in enumerate(formulas, start=1)]
+        chosen = [replace(m, where=rows) for name in models for m in named_models(name)]
+        chosen += [model_from_formula(f"model{k}", text, where=rows) for k, text in enumerate(formulas, start=1)]
     else:
-        chosen = [m for name in config.models for m in named_models(name)]
-        chosen += [model_from_formula(name, text) for name, text in config.formulas]
-    once = {m.name: m for m in chosen}
-    return [replace(m, where=config.where) for m in once.values()]
+        chosen = [replace(m, where=rows) for name in config.models for m in named_models(name)]
+        chosen += [model_from_formula(name, text, where=rows) for name, text in config.formulas]
+    return list({m.name: m for m in chosen}.values())
 
 
 def read_panel(place: Workspace) -> tuple[pd.DataFrame, dict[str, Path]]:
@@ -103,27 +104,16 @@ def read_panel(place: Workspace) -> tuple[pd.DataFrame, dict[str, Path]]:
             panel, sources[table.name] = _join(panel, read_table(table, path), path), path
     for relative in config.tables:
         path = place.path(relative)
-        panel, sources[relative] = _join(panel, _read_any(path), path), path
+        panel, sources[relative] = _join(panel, read_foreign(path, "estimate.tables or estimate.flows"), path), path
     flows = config.flows or (place.config.instrument.flows if place.config.instrument else None)
     if flows and "ln_dkf_net" not in panel:
         from gis.panel.flows import oriented_flows
 
         path = place.path(flows)
-        directed = _read_any(path)
+        directed = read_foreign(path, "estimate.tables or estimate.flows")
         directed = directed.assign(src=directed["src"].astype(str), dst=directed["dst"].astype(str))
         panel, sources["flows"] = _join(panel, oriented_flows(panel, directed, drop_unknown=True), path), path
     return panel, sources
-
-
-def _read_any(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    if not path.is_file():
-        raise TableInvalid("there is no such table", where=path, mend="correct estimate.tables or estimate.flows")
-    if path.suffix.lower() == ".parquet":
-        return pd.read_parquet(path)
-    codes = ("src", "dst", "city_i", "city_j", "city_code")
-    return pd.read_csv(path, encoding="utf-8-sig", dtype=dict.fromkeys(codes, str))
 
 
 def _join(panel: pd.DataFrame, table: pd.DataFrame, where: Path) -> pd.DataFrame:
@@ -231,7 +221,7 @@ def demo_table(workspace: str | Path | Workspace) -> str:
 
     place = workspace if isinstance(workspace, Workspace) else read_workspace(workspace)
     pairs = read_table(PAIR_YEAR, place.out / f"{PAIR_YEAR.name}.parquet")
-    panel = known_outcomes(pairs, _read_any(place.root / "flows" / "flows.csv"))
+    panel = known_outcomes(pairs, read_foreign(place.root / "flows" / "flows.csv", "estimate.tables or estimate.flows"))
     lines = [
         "Estimation against known coefficients (outcomes made on this panel's pairs and flows, gis.demo.estimation):",
         f"  {'model':22} {'term':14} {'true':>9} {'estimate':>9} {'se':>8}  95 % interval",

@@ -91,10 +91,14 @@ def read_inputs(workspace: Workspace, series: tuple[Series, Series] | None = Non
 def _check_quantity(quantity: str, wanted: str, key: str, name: str) -> None:
     if quantity != wanted:
         raise ConfigInvalid(
-            f"{name} holds a {quantity}; [{key}] needs a {wanted}",
+            f"{name} holds {_a(quantity)}; [{key}] needs {_a(wanted)}",
             where=f"{key}.product",
             mend="lights are an intensity (DN, radiance), population is a count (persons per cell): swap the sections?",
         )
+
+
+def _a(quantity: str) -> str:
+    return f"an {quantity}" if quantity[0] in "aeiou" else f"a {quantity}"
 
 
 def read_layers(workspace: Workspace, boundaries: Boundaries | Vintage) -> tuple[list[Layer], Layers, list[str]]:

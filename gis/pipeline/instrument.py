@@ -16,6 +16,7 @@ import numpy as np
 
 from gis import tables
 from gis.errors import ConfigInvalid, TableInvalid
+from gis.tables.foreign import read_foreign
 from gis.workspace import InstrumentSource, Workspace, read_workspace
 
 if TYPE_CHECKING:
@@ -230,15 +231,7 @@ def read_flows(path: Path) -> pd.DataFrame:
     """
     import pandas as pd
 
-    if not path.is_file():
-        raise TableInvalid("there is no such file of flows", where=path, mend="set instrument.flows")
-    try:
-        if path.suffix.lower() == ".parquet":
-            frame = pd.read_parquet(path)
-        else:
-            frame = pd.read_csv(path, dtype={"src": str, "dst": str}, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise TableInvalid(f"the flows cannot be read: {error}", where=path, mend="give CSV or Parquet") from error
+    frame = read_foreign(path, "instrument.flows")
     absent = [name for name in ("src", "dst", "year", "n") if name not in frame]
     if absent:
         raise TableInvalid(

@@ -17,7 +17,8 @@ import numpy as np
 from gis import tables
 from gis.errors import ConfigInvalid, TableInvalid
 from gis.pipeline.panel_inputs import PanelInputs
-from gis.pipeline.panel_variables import Variables, city_plan, district_plan
+from gis.pipeline.panel_resume import last_panel, panel_key, remember_panel
+from gis.pipeline.panel_variables import Variables, panel_plan
 from gis.workspace import Workspace, read_workspace
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 
 Report = Callable[[str, int, int], None]
 
-DISTRICT_PAIRS, DISTRICT_PANEL, WITHIN_PAIRS = "district_pair_year", "district_pair_panel", "within_city_pair_year"
+DISTRICT_PAIRS, DISTRICT_PANEL = "district_pair_year", "district_pair_panel"
+WITHIN_PAIRS, WITHIN_PANEL = "within_city_pair_year", "within_city_pair_panel"
 """File names of tables whose columns are those of ``pair_year`` and ``pair_panel``."""
 
 
@@ -48,6 +50,8 @@ class PanelResult:
     """Rows of ``FLOW_ROWS``; None where flows come from a table."""
     notes: tuple[str, ...]
     """What a reader of the results must know, one sentence each."""
+    is_new: bool = True
+    """False where nothing has changed since the last step, and its tables stand."""
 
 
 def build_panel(workspace: str | Path | Workspace = ".", *, report: Report | None = None) -> PanelResult:
@@ -82,7 +86,10 @@ def summary_lines(result: PanelResult) -> list[str]:
             detail = f"  ({row['detail']})" if row.get("detail") else ""
             lost = f"-{row['n_dropped']:,}" if row["step_no"] else ""
             lines.append(f"  {row['step']:{width}}  {lost:>12}  {row['n_left']:>12,}{detail}")
-    return [*lines, *(f"note: {note}" for note in result.notes), *(f"wrote {p}" for p in result.paths.values())]
+    lines += [f"note: {note}" for note in result.notes]
+    if not result.is_new:
+        return [*lines, f"nothing has changed since the last panel step: its {len(result.paths)} tables stand"]
+    return [*lines, *(f"wrote {p}" for p in result.paths.values())]
 
 
 class _PanelStep:
@@ -99,12 +106,15 @@ class _PanelStep:
         pairs = self.place.out / f"{tables.PAIR_YEAR.name}.parquet"
         levels = tables.read_table(tables.CITY_YEAR, self.place.out / f"{tables.CITY_YEAR.name}.parquet")
         codes = roster_of_file(pairs)
+        key = panel_key(self.place, self._of_the_run())
+        if (last := last_panel(self.place, key)) is not None:
+            return self._as_it_stands(*last)
         vintage = str(levels["vintage"].iloc[0]) if len(levels) else ""
         inputs = PanelInputs(self.place, codes, vintage)
         self.say("reading flows and covariates", 0, 1)
         flows, counted = self._flows(inputs)
         variables = Variables(inputs, levels[levels["city_code"].isin(codes)], flows)
-        plan = city_plan(variables, lambda: batches_of(pairs))
+        plan = panel_plan(variables, lambda: batches_of(pairs))
         self.say("reading flows and covariates", 1, 1)
         waterfall = self._panel(plan, pairs, tables.PAIR_PANEL.name)
         self._write(tables.PANEL_ROWS, waterfall)
@@ -112,8 +122,22 @@ class _PanelStep:
             self._write_flows(flows, counted)
         self._districts(inputs, flows, codes)
         self._remember(inputs)
+        remember_panel(self.place, key, self.paths, inputs.notes)
         flow_rows = counted.waterfall if counted else None
         return PanelResult(self.place, self.paths, waterfall, flow_rows, tuple(inputs.notes))
+
+    def _as_it_stands(self, paths: dict[str, Path], notes: tuple[str, ...]) -> PanelResult:
+        """The last step's result, read back."""
+        waterfall = tables.read_table(tables.PANEL_ROWS, paths[tables.PANEL_ROWS.name])
+        counted = paths.get(tables.FLOW_ROWS.name)
+        flow_rows = tables.read_table(tables.FLOW_ROWS, counted) if counted else None
+        return PanelResult(self.place, paths, waterfall, flow_rows, notes, is_new=False)
+
+    def _of_the_run(self) -> list[Path]:
+        """Results of earlier steps that this one reads, as far as they are there."""
+        names = (tables.CITY_YEAR.name, tables.DISTRICT_YEAR.name, tables.PAIR_YEAR.name, DISTRICT_PAIRS,
+                 tables.PAIR_INSTRUMENT.name, "units_city", "units_district")  # fmt: skip
+        return [path for name in names if (path := self.place.out / f"{name}.parquet").is_file()]
 
     def _flows(self, inputs: PanelInputs) -> tuple[FlowTable | None, CitationFlows | None]:
         source = self.config.flows
@@ -192,15 +216,15 @@ class _PanelStep:
         self._write(tables.DISTRICT_CENTRE, centre)
         self._write(tables.CITY_WITHIN, within)
         self.say("within cities", 1, 1)
+        variables = Variables(below, districts, table)
         if how.pairs:
-            self._within_pairs(districts)
+            self._panel_of(variables, self._within_pairs(districts), WITHIN_PANEL)
         pairs = self.place.out / f"{DISTRICT_PAIRS}.parquet"
         if self.config.panel.districts and pairs.is_file():
-            parents = dict(zip(districts["district_code"], districts["city_code"], strict=True))
-            below.codes = roster_of_file(pairs)
-            if table is not None and table.codes != below.codes:
-                table = below.flow_file(str(source.districts), source, "district flows")  # type: ignore[union-attr,arg-type]
-            self._panel(district_plan(below, table, parents), pairs, DISTRICT_PANEL)
+            self._panel_of(variables, pairs, DISTRICT_PANEL)
+
+    def _panel_of(self, variables: Variables, pairs: Path, name: str) -> None:
+        self._panel(panel_plan(variables, lambda: batches_of(pairs)), pairs, name)
 
     def _centre(self, inputs: PanelInputs, below: PanelInputs, districts: pd.DataFrame) -> pd.DataFrame:
         from gis.indicators.centre import choose_centre, seats_from_points
@@ -219,13 +243,14 @@ class _PanelStep:
                 inputs.notes.append(f"{lost} cities have no seat in {how.seats}: no centre, no bal_in")
         return choose_centre(districts, rule, base_year=how.base_year, dynamic=how.dynamic, seats=seats)
 
-    def _within_pairs(self, districts: pd.DataFrame) -> None:
+    def _within_pairs(self, districts: pd.DataFrame) -> Path:
         from gis.panel.within_city import within_city_pairs
 
         path = self.place.out / f"{WITHIN_PAIRS}.parquet"
         batches = within_city_pairs(districts, tie=self.config.panel.tie)
         metadata = {**self.metadata, "units": "district"}
         self.paths[WITHIN_PAIRS] = tables.write_batches(tables.PAIR_YEAR, batches, path, metadata=metadata)
+        return path
 
     # --- lineage -----------------------------------------------------------------------------------------------------
 
@@ -236,15 +261,17 @@ class _PanelStep:
         lineage = read_lineage(log, workspace=place.root) if log.is_file() else Lineage(place.root)
         lineage.settings, lineage.versions = self.config.model_dump(mode="json"), {}
         made_from = [lineage.add_input(role, path) for role, path in inputs.files.items()]
-        for name in ("city_year", "district_year", "pair_year", DISTRICT_PAIRS, "pair_instrument", "units_city"):
-            path = place.out / f"{name}.parquet"
-            if path.is_file():
-                relative = lineage.relative(path)
-                made_from.append(relative if relative in lineage.outputs else lineage.add_input("run", path))
+        for path in self._of_the_run():
+            relative = lineage.relative(path)
+            made_from.append(relative if relative in lineage.outputs else lineage.add_input("run", path))
         for name, path in self.paths.items():
             lineage.add_output(path, rows=self.rows.get(name), made_from=made_from, steps=["panel"])
         write_lineage(log, lineage)
-        for name in {t.name for t in _OWN} | {DISTRICT_PANEL, WITHIN_PAIRS}:  # of an earlier run with other settings
+        for name in {t.name for t in _OWN} | {
+            DISTRICT_PANEL,
+            WITHIN_PAIRS,
+            WITHIN_PANEL,
+        }:  # of an earlier run with other settings
             if name not in self.paths:
                 (place.out / f"{name}.parquet").unlink(missing_ok=True)
 

@@ -1,13 +1,15 @@
 """Which variables stand in the pair panel, made from the config: the plan of the panel step.
 
-In: `PanelInputs`, levels, flows. Out: `PanelPlan` for cities and for districts.
+In: `PanelInputs`, levels, flows. Out: `PanelPlan`, for pairs of cities and, from the same settings and their tables of
+districts, for pairs of districts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -34,10 +36,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from gis.workspace import CityCovariate, Config, Moderator, PairCovariate
+    from gis.workspace import CityCovariate, Config, Distance, Moderator, PairCovariate
 
 Batches = Callable[[], Iterable["pa.Table"]]
 Named = tuple[str, Variable]
+M = TypeVar("M", bound="Moderator")
 
 LABEL = 80
 """Longest label (gis/tables)."""
@@ -45,14 +48,16 @@ LABEL = 80
 
 @dataclass
 class Variables:
-    """Makes the variables of the city panel from what the workspace configures."""
+    """Makes the variables of a panel from what the workspace configures for units of one level."""
 
     inputs: PanelInputs
-    """Where tables are read."""
+    """Where tables are read; its level is the panel's."""
     levels: pd.DataFrame
-    """Rows of ``CITY_YEAR`` of the roster."""
+    """Rows of ``CITY_YEAR`` or ``DISTRICT_YEAR``, of the roster."""
     flows: FlowTable | None
-    """Flows between cities."""
+    """Flows between the units."""
+    members: NDArray[np.bool_] | None = None
+    """(n_clusters, n_codes) which unit is in which cluster; known once the variables are made."""
 
     @property
     def config(self) -> Config:
@@ -64,6 +69,12 @@ class Variables:
         """Roster."""
         return self.inputs.codes
 
+    @cached_property
+    def fixed(self) -> tuple[tuple[Named, ...], tuple[Named, ...], tuple[Column, ...]]:
+        """What is the same for every panel of these units: controls and geography, own variables and their columns."""
+        own, columns = self.own()
+        return (*self.controls(), *self.geography()), tuple(own), tuple(columns)
+
     # --- controls and geography --------------------------------------------------------------------------------------
 
     def controls(self) -> list[Named]:
@@ -72,79 +83,62 @@ class Variables:
         inputs, how = self.inputs, self.config.covariates
         if self.flows is not None and self.config.flows is not None:
             out.append((FLOWS, oriented(self.flows, lag=self.config.flows.lag)))
-        if (rail := how.hsr) is not None:
-            frame = inputs.table(rail.file, "covariates.hsr")
-            told = inputs.kwargs(rail, frame, ("city_code", "city_i", "city_j"))
-            opened = inputs.explained(lambda: hsr_openings(frame, self.codes, **told))
-            out.append(("covariates.hsr", hsr_variable(opened, lag=rail.lag)))
-        if (ts := how.ts) is not None:
-            classes = inputs.table(ts.file, "covariates.ts")
-            told_ts = inputs.kwargs(ts, classes)
+        if (rail := inputs.of_level(how.hsr, "covariates.hsr")) is not None:
+            told = inputs.kwargs(*rail, ("city_code", "city_i", "city_j"))
+            opened = inputs.explained(lambda: hsr_openings(rail[1], self.codes, **told))
+            out.append(("covariates.hsr", hsr_variable(opened, lag=rail[0].lag)))
+        if (classes := inputs.of_level(how.ts, "covariates.ts")) is not None:
+            ts, told_ts = classes[0], inputs.kwargs(*classes)
             years, cosine = inputs.explained(
-                lambda: similarities(classes, self.codes, level=ts.level, stock=ts.stock, **told_ts)
+                lambda: similarities(classes[1], self.codes, level=ts.level, stock=ts.stock, **told_ts)
             )
             out.append(("covariates.ts", similarity_variable(years, cosine, lag=ts.lag)))
-        if (ipp := how.ipp) is not None:
-            cities = inputs.table(ipp.file, "covariates.ipp")
-            told_ipp = inputs.kwargs(ipp, cities)
-            since = inputs.explained(lambda: since_years(cities, ipp.column, self.codes, **told_ipp))
+        if (listed := inputs.of_level(how.ipp, "covariates.ipp")) is not None:
+            ipp, told_ipp = listed[0], inputs.kwargs(*listed)
+            since = inputs.explained(lambda: since_years(listed[1], ipp.column, self.codes, **told_ipp))
             out.append(("covariates.ipp", ipp_variable(since, lag=ipp.lag)))
         return out
 
-    def geography(self) -> tuple[list[Named], NDArray[np.bool_] | None]:
-        """Distances, borders, provinces and clusters; and which city is in which cluster."""
+    def geography(self) -> list[Named]:
+        """Distances, borders, provinces, cities and clusters; sets ``members``."""
         how, inputs = self.config.covariates, self.inputs
         out: list[Named] = [
             ("same province", distances.same_group("is_same_province", [code[:2] for code in self.codes]))
         ]
+        if inputs.level == "district":
+            parents = dict(zip(self.levels["district_code"], self.levels["city_code"].fillna(""), strict=True))
+            out.append(("same city", distances.same_group("is_same_city", [parents.get(c, "") for c in self.codes])))
         if how.distance is not None:
-            points = self._points()
+            points = self._points(how.distance)
             missing = [c for c, p in zip(self.codes, points, strict=True) if np.isnan(p).any()]
             if missing:
-                inputs.notes.append(f"distance: {len(missing)} cities have no point: {', '.join(missing[:5])}")
+                what = {"city": "cities", "district": "districts"}[inputs.level]
+                inputs.notes.append(f"distance: {len(missing)} {what} have no point: {', '.join(missing[:5])}")
             km = distances.pair_distances(points)
             borders = distances.shared_borders(
                 inputs.zones(), self.codes, tolerance_km=how.distance.border_tolerance_km
             )
             out.append(("covariates.distance", distances.distance_variable(km, bin_km=how.distance.bin_km)))
             out.append(("covariates.distance", distances.border_variable(borders)))
-        members = None
-        if (clusters := how.clusters) is not None:
-            frame = inputs.table(clusters.file, "covariates.clusters")
-            told = inputs.kwargs(clusters, frame)
-            members = inputs.explained(lambda: distances.memberships(frame, self.codes, **told))
-            out.append(("covariates.clusters", distances.cluster_variable(members)))
-        return out, members
+        if (listed := inputs.of_level(how.clusters, "covariates.clusters")) is not None:
+            told = inputs.kwargs(*listed)
+            self.members = inputs.explained(lambda: distances.memberships(listed[1], self.codes, **told))
+            out.append(("covariates.clusters", distances.cluster_variable(self.members)))
+        return out
 
-    def _points(self) -> NDArray[np.float64]:
-        how, inputs = self.config.covariates.distance, self.inputs
-        assert how is not None
-        if how.points == "seats":
+    def _points(self, how: Distance) -> NDArray[np.float64]:
+        inputs = self.inputs
+        if how.points == "population":
+            from gis.pipeline.panel_points import population_points
+
+            year = int(self.levels["year"].min())
+            points, files = population_points(inputs.place, inputs.zones(), self.codes, year)
+            inputs.files |= {f"population.{k}": file for k, file in enumerate(files)}
+            return points
+        if how.points == "seats" and inputs.level == "city":
             frame = inputs.table(str(how.file), "covariates.distance")
             return distances.points_from_table(frame, self.codes, where=inputs.place.path(str(how.file)))
-        if how.points == "polygon":
-            return distances.centroids(inputs.zones(), self.codes)
-        return self._population_points()
-
-    def _population_points(self) -> NDArray[np.float64]:
-        """Mean of the districts' centroids by their population of the first year."""
-        from gis.export.parquet import read_units
-        from gis.tables import DISTRICT_YEAR
-
-        out = self.inputs.place.out
-        path = out / f"{DISTRICT_YEAR.name}.parquet"
-        if not path.is_file():
-            raise ConfigInvalid(
-                "points by population need districts",
-                where="covariates.distance.points",
-                mend='add [boundaries.district], or set points = "polygon"',
-            )
-        rows = read_table(DISTRICT_YEAR, path)
-        rows = rows[rows["year"] == rows["year"].min()]
-        zones = read_units(out / "units_district.parquet")
-        points = distances.centroids(zones, tuple(rows["district_code"]))
-        group = np.array([{c: k for k, c in enumerate(self.codes)}.get(c, -1) for c in rows["city_code"]], np.int64)
-        return distances.weighted_centroids(points, rows["pop_persons"].to_numpy(float), group, len(self.codes))
+        return distances.centroids(inputs.zones(), self.codes)
 
     # --- the workspace's own -----------------------------------------------------------------------------------------
 
@@ -154,17 +148,18 @@ class Variables:
         columns: list[Column] = []
         for k, city in enumerate(self.config.covariates.city):
             role = f"covariates.city.{k} ({city.name})"
-            variable, made = self._city(city, role)
-            out.append((role, variable))
-            columns += made
+            if (found := self.inputs.of_level(city, role)) is not None:
+                variable, made = self._city(*found, role)
+                out.append((role, variable))
+                columns += made
         for k, pair in enumerate(self.config.covariates.pair):
             role = f"covariates.pair.{k} ({pair.name})"
-            out.append((role, self._pair(pair, role)))
-            columns.append(declared(pair.name, pair.unit, pair.label or pair.column, role))
+            if (of_pairs := self.inputs.of_level(pair, role)) is not None:
+                out.append((role, self._pair(*of_pairs)))
+                columns.append(declared(pair.name, pair.unit, pair.label or pair.column, role))
         return out, columns
 
-    def _city(self, source: CityCovariate, role: str) -> tuple[Variable, list[Column]]:
-        frame = self.inputs.table(source.file, role)
+    def _city(self, source: CityCovariate, frame: pd.DataFrame, role: str) -> tuple[Variable, list[Column]]:
         matrix = self.matrix(source, frame, source.column, source.year, source.per).transformed(source.transform)
         names, variable = city_variable(source.name, matrix, source.forms, lag=source.lag)
         told = source.label or (source.column if source.per is None else f"{source.column} over {source.per}")
@@ -175,8 +170,7 @@ class Variables:
             columns.append(declared(name, unit, f"{told}{when}: {IN_WORDS[form]}", role))
         return variable, columns
 
-    def _pair(self, source: PairCovariate, role: str) -> Variable:
-        frame = self.inputs.table(source.file, role)
+    def _pair(self, source: PairCovariate, frame: pd.DataFrame) -> Variable:
         told = self.inputs.kwargs(source, frame, ("city_i", "city_j"))
         fill = np.nan if source.absent is None else source.absent
         table = self.inputs.explained(lambda: pair_table(frame, source.column, self.codes, fill=fill, **told))
@@ -194,32 +188,26 @@ class Variables:
         how = self.config.moderators
         rows = self._rows(batches)
         out: list[Named] = []
-        if (kno := how.compat_kno) is not None:
-            out += [
-                (f"moderators.{name}", moderators.compat_kno(matrix, ln=kno.ln, lag=kno.lag, name=name))
-                for name, matrix in self._both("compat_kno", kno)
-            ]
-        if how.compat_dem is not None:
-            out += self._demand()
-        for name in ("gap_k", "gap_d"):
-            source: Moderator | None = getattr(how, name)
-            if source is not None:
-                out += [(f"moderators.{n}", moderators.gap(n, m, lag=source.lag)) for n, m in self._both(name, source)]
-        if (labour := how.gap_l) is not None:
-            for name, matrix in self._both("gap_l", labour):
-                reverse = labour.reverse if name == "gap_l" else "none"
-                largest = moderators.largest_ratio(matrix, rows(), labour.lag) if reverse == "max" else None
-                made = moderators.gap(name, matrix, reverse=reverse, largest=largest, lag=labour.lag)
-                out.append((f"moderators.{name}", made))
-        if (scale := how.gap_scale) is not None:
-            (_, persons), *_ = self._both("gap_scale", scale)
+        for name, source, matrix in self._each("compat_kno", how.compat_kno):
+            made = moderators.compat_kno(matrix, ln=source.ln, lag=source.lag, name=name)
+            out.append((f"moderators.{name}", made))
+        out += self._demand()
+        for key in ("gap_k", "gap_d"):
+            of_key: Moderator | None = getattr(how, key)
+            out += [(f"moderators.{n}", moderators.gap(n, m, lag=s.lag)) for n, s, m in self._each(key, of_key)]
+        for name, labour, matrix in self._each("gap_l", how.gap_l):
+            reverse = labour.reverse if name == "gap_l" else "none"
+            largest = moderators.largest_ratio(matrix, rows(), labour.lag) if reverse == "max" else None
+            made = moderators.gap(name, matrix, reverse=reverse, largest=largest, lag=labour.lag)
+            out.append((f"moderators.{name}", made))
+        for _, scale, persons in self._each("gap_scale", how.gap_scale)[:1]:
             out.append(("moderators.gap_scale", moderators.gap_scale(persons, lag=scale.lag)))
         if how.center:
             out = [(name, moderators.centred(v, moderators.means_of(v, rows()))) for name, v in out]
         if how.regions:
             out.append(("moderators.regions", moderators.regions(self.codes)))
         if how.gap_light:
-            levels = city_matrix(self.levels, "level", self.codes)
+            levels = city_matrix(self.levels, "level", self.codes, code=f"{self.inputs.level}_code")
             out.append(("moderators.gap_light", moderators.gap_light(levels)))
         return out
 
@@ -227,24 +215,27 @@ class Variables:
         lag = self.config.flows.orient_lag if self.config.flows else 1
         return lambda: (rows_from_arrow(batch, self.codes).labelled(lag) for batch in batches())
 
-    def _both(self, name: str, source: Moderator) -> list[tuple[str, CityMatrix]]:
-        """A moderator's matrix and, where a second column is given, its alternative's."""
-        frame = self.inputs.table(source.file, f"moderators.{name}")
-        out = [(name, self.matrix(source, frame, source.column, source.year, source.per))]
+    def _each(self, name: str, source: M | None) -> list[tuple[str, M, CityMatrix]]:
+        """A moderator's matrix and, where a second column is given, its alternative's; none where it has no table."""
+        found = self.inputs.of_level(source, f"moderators.{name}")
+        if found is None:
+            return []
+        source, frame = found
+        out = [(name, source, self.matrix(source, frame, source.column, source.year, source.per))]
         if source.alt is not None:
-            out.append((f"{name}_alt", self.matrix(source, frame, source.alt, source.year, source.alt_per)))
+            out.append((f"{name}_alt", source, self.matrix(source, frame, source.alt, source.year, source.alt_per)))
         return out
 
     def _demand(self) -> list[Named]:
-        source = self.config.moderators.compat_dem
-        assert source is not None
-        frame, inputs = self.inputs.table(source.file, "moderators.compat_dem"), self.inputs
-        told = inputs.kwargs(source, frame)
         from gis.panel.rows import need
 
+        found = self.inputs.of_level(self.config.moderators.compat_dem, "moderators.compat_dem")
+        if found is None:
+            return []
+        frame, told = found[1], self.inputs.kwargs(*found)
         need(frame, ("city_code", "hs2", "country", "value"), "the imports", told["where"])
-        at = inputs.explained(lambda: city_positions(frame["city_code"], self.codes, told.pop("recode"), **told))
-        values = moderators.compat_dem(frame, self.codes, at, inputs.place.path(source.file))
+        at = self.inputs.explained(lambda: city_positions(frame["city_code"], self.codes, told.pop("recode"), **told))
+        values = moderators.compat_dem(frame, self.codes, at, told["where"])
         others = moderators.mean_of_others(values, self.codes)
         return [
             (f"moderators.{name}", moderators.of_lo(name, moderators.fixed(v, self.codes)))
@@ -262,62 +253,50 @@ class Variables:
         return [("pair_instrument", looked_up(frame, ("iv_hist_tel", "iv_1984_tel"), self.codes))]
 
 
-def city_plan(variables: Variables, batches: Batches) -> PanelPlan:
-    """Everything that is configured for pairs of cities."""
-    config, codes = variables.config, variables.codes
-    controls = variables.controls()
-    geography, members = variables.geography()
-    own, columns = variables.own()
-    sample = config.sample
-    known = [name for name in ("hsr", "ts", "ipp") if getattr(config.covariates, name) is not None]
+def panel_plan(variables: Variables, batches: Batches) -> PanelPlan:
+    """Everything that is configured for the pairs in ``batches``; for districts, what has a table of districts.
+
+    Instruments, and restrictions to a roster or to clusters, are of cities. A control that districts have no table
+    for is not asked of their rows.
+    """
+    config, sample = variables.config, variables.config.sample
+    fixed, own, columns = variables.fixed
+    of_cities = variables.inputs.level == "city"
+    instruments = variables.instruments() if of_cities else []
+    named = (*fixed, *variables.moderators(batches), *instruments, *own)
+    configured = [name for name in ("hsr", "ts", "ipp") if getattr(config.covariates, name) is not None]
+    controls = tuple(configured) if sample.controls is None else sample.controls
+    if not of_cities:
+        controls = tuple(name for name in controls if name in columns_of(named, variables.codes))
     return PanelPlan(
-        codes,
-        (*controls, *geography, *variables.moderators(batches), *variables.instruments(), *own),
-        tuple(columns),
-        tuple(known) if sample.controls is None else sample.controls,
+        variables.codes,
+        named,
+        columns,
+        controls,
         config.flows.orient_lag if config.flows else 1,
-        _inside(variables, members),
+        _inside(variables) if of_cities else None,
         sample.bal_quantile,
         sample.bal_max,
         sample.winsor,
     )
 
 
-def district_plan(below: PanelInputs, flows: FlowTable | None, parents: dict[str, str]) -> PanelPlan:
-    """Flows and geography for pairs of districts."""
-    config = below.place.config
-    out: list[Named] = []
-    if flows is not None and config.flows is not None:
-        out.append((FLOWS, oriented(flows, lag=config.flows.lag)))
-    out.append(("same province", distances.same_group("is_same_province", [c[:2] for c in below.codes])))
-    out.append(("same city", distances.same_group("is_same_city", [parents.get(c, "") or "" for c in below.codes])))
-    if (how := config.covariates.distance) is not None:
-        zones = below.zones()
-        km = distances.pair_distances(distances.centroids(zones, below.codes))
-        borders = distances.shared_borders(zones, below.codes, tolerance_km=how.border_tolerance_km)
-        out.append(("covariates.distance", distances.distance_variable(km, bin_km=how.bin_km)))
-        out.append(("covariates.distance", distances.border_variable(borders)))
-    sample = config.sample
-    return PanelPlan(
-        below.codes,
-        tuple(out),
-        orient_lag=config.flows.orient_lag if config.flows else 1,
-        bal_quantile=sample.bal_quantile,
-        bal_max=sample.bal_max,
-        winsor=sample.winsor,
-    )
+def columns_of(named: Iterable[Named], codes: tuple[str, ...]) -> set[str]:
+    """Names of the columns that variables make."""
+    nothing = PairRows(codes, *(np.empty(0, np.int64) for _ in range(6)))
+    return {name for _, variable in named for name in variable(nothing)}
 
 
-def _inside(variables: Variables, members: NDArray[np.bool_] | None) -> Callable[[PairRows], NDArray[np.bool_]] | None:
+def _inside(variables: Variables) -> Callable[[PairRows], NDArray[np.bool_]] | None:
     """Which pairs are asked for."""
     sample, inputs = variables.config.sample, variables.inputs
     shared = None
     if sample.clusters_only:
-        if members is None:
+        if variables.members is None:
             raise ConfigInvalid(
                 "clusters_only needs clusters", where="sample.clusters_only", mend="add [covariates.clusters]"
             )
-        shared = distances.cluster_variable(members)
+        shared = distances.cluster_variable(variables.members)
     listed = None
     if sample.cities is not None:
         frame = inputs.table(sample.cities, "sample.cities")

@@ -285,7 +285,7 @@ def _scanned(inputs: Inputs, name: Series, file: SeriesFile, run: Any) -> MassLe
     measure: Measure = "lambert" if lights else "cells"
     store = Store(inputs.workspace.cache / "store")
     total, nodata, negative, total_negative = store.of_raster(
-        f"ledger|{file.sha256}|{file.info.band}|{rules}|{measure}|{window}",
+        f"ledger|{file.sha256}|{file.info.band}|{grid.fingerprint}|{rules}|{measure}|{window}",
         lambda: scan_raster(file.info, rules, measure, run, window),
     )
     nan = float("nan")

@@ -49,14 +49,19 @@ def _named_files(workspace: Workspace, value: Any) -> set[Path]:
     if not isinstance(value, str) or not value or "\n" in value or len(value) > 1000:
         return set()
     path = workspace.path(value)
-    return {path} if path.is_file() else set()
+    return {path} if path.is_file() or (path.is_dir() and path.suffix.lower() == ".gdb") else set()
 
 
 def _with_sidecars(path: Path) -> list[Path]:
-    """A file and those that belong to it: a Shapefile is several."""
-    if path.suffix.lower() != ".shp":
-        return [path]
-    return sorted(p for p in path.parent.glob(f"{path.stem}.*") if p.suffix.lower() in (".shp", ".dbf", ".prj", ".cpg"))
+    """A file and those that may belong to it: a Shapefile or MapInfo table is several, a ``.gdb`` a folder of them.
+
+    All that share its stem count, whatever their endings: one too many costs a run, one too few a stale result. An
+    open GeoPackage keeps what was edited last in a file of its own (``-wal``) until it is closed.
+    """
+    if path.is_dir():
+        return sorted(p for p in path.rglob("*") if p.is_file() and p.suffix != ".lock")
+    beside = (p for p in path.parent.iterdir() if p.stem == path.stem or p.name == f"{path.name}-wal")
+    return sorted(p for p in beside if p.is_file())
 
 
 def finished(workspace: Workspace, key: str) -> tuple[dict[str, Path], tuple[str, ...]] | None:

@@ -17,6 +17,7 @@ from gis.pipeline.levels import LevelTables, Report, compute_levels
 from gis.pipeline.presets import PresetRun
 from gis.pipeline.resume import finished, remember, run_key
 from gis.pipeline.vintages import Moded, levels_by_mode, without_moved
+from gis.rasters.archive import file_sha256
 from gis.tables import (
     CITY_YEAR,
     DISTRICT_YEAR,
@@ -100,7 +101,8 @@ def run(
     result = compute(inputs, threads=threads, workers=workers, scheduler=scheduler, report=report)
     if place.config.instrument is not None:
         result = _with_instrument(result, threads, report)
-    remember(place, key, result.paths, result.further)
+    # The lineage grows when another step adds its tables; that does not make this run's results old.
+    remember(place, key, {k: p for k, p in result.paths.items() if k != "lineage"}, result.further)
     return result
 
 
@@ -130,6 +132,7 @@ def compute(
     ----------
     roster : codes of the panel's cities; default: those of ``panel.cities``, else every city.
     """
+    roster = roster if roster is not None else roster_codes(inputs)  # first: its faults cost no hour of summing
     preset = PresetRun(threads, report)
     with cluster(workers=workers, scheduler=scheduler) as client:
 
@@ -158,8 +161,7 @@ def _as_it_stands(workspace: Workspace, paths: dict[str, Path], words: tuple[str
 
 def panel_cities(inputs: Inputs, city_year: pd.DataFrame, roster: Sequence[str] | None = None) -> pd.DataFrame:
     """Rows of the cities the panel is about: the roster, else every unit that is a city by its code (METHOD 9.1)."""
-    listed = roster if roster is not None else roster_codes(inputs)
-    if listed is None:
+    if (listed := roster if roster is not None else roster_codes(inputs)) is None:
         return city_year[~city_year["city_code"].isin(not_cities(inputs))]
     unknown = sorted(set(listed) - set(city_year["city_code"]))
     if unknown:
@@ -179,14 +181,22 @@ def roster_codes(inputs: Inputs) -> list[str] | None:
     import pandas as pd
 
     path = vector_file(inputs.workspace, relative, "panel.cities")
-    table = pd.read_csv(path, dtype=str, encoding="utf-8-sig")
+    try:
+        # Codes are plain ASCII in every encoding, and names are not read: a table saved as GBK serves as well.
+        table = pd.read_csv(path, dtype=str, encoding="utf-8-sig", encoding_errors="replace")
+    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+        raise TableInvalid(
+            f"it is not a CSV table: {error}", where=path, mend="a line city_code, then one code a line"
+        ) from error
     if "city_code" not in table:
         raise TableInvalid(
             f"no column city_code among {', '.join(table.columns)}", where=path, mend="name the column city_code"
         )
+    if table.empty:
+        raise TableInvalid("the roster names no city", where=path, mend="one code a line, or leave panel.cities out")
     from gis.boundaries import normalise_code
 
-    return [normalise_code(code, row=i, where=path) for i, code in enumerate(table["city_code"])]
+    return [normalise_code(code, row=i, where=path) for i, code in enumerate(table["city_code"], start=1)]
 
 
 def not_cities(inputs: Inputs) -> list[str]:
@@ -347,12 +357,16 @@ def _lineage(inputs: Inputs) -> Lineage:
             lineage.add_input(
                 role,
                 file.path,
-                sha256=file.sha256,
+                sha256=file_sha256(file.path, inputs.workspace.cache),
                 crs=crs_name(file.info.grid.crs),
                 nodata=file.info.nodata,
                 year=file.year,
                 is_synthetic=file.year in synthetic,
-                notes=(*file.info.notes, *((f"unpacked from {file.source.name}",) if file.source != file.path else ())),
+                notes=(
+                    *file.info.notes,
+                    *((f"unpacked from {file.source.name}",) if file.source != file.path else ()),
+                    *(f"read with {beside.name}" for beside in file.info.sidecars),
+                ),
             )
 
     used = {y for plan in inputs.light_plan.values() for y, _ in plan}

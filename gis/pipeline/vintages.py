@@ -319,9 +319,10 @@ _PER_PERSON = ("level", "level_lambert", "level_true", "level_cells", "cov_pop")
 _BY_AREA = (
     "area_km2", "area_lambert_km2", "n_cells", "n_nodata_cells", "n_negative_cells", "n_pop_negative_cells",
 )  # fmt: skip
-_PER_AREA = {
-    "cov_area": "area_km2", "negative_share": "n_cells", "lit_share": "n_cells", "saturated_share": "n_cells",
+_PER_CELL = {
+    "cov_area": "area_km2", "negative_share": "_valid", "lit_share": "_valid", "saturated_share": "_lit",
 }  # fmt: skip
+"""A share is weighed by what it is a share of; valid and lit cells are made for that and not kept."""
 
 
 def _carried(inputs: Inputs, vintages: tuple[Vintage, ...], compute: Compute) -> Moded:
@@ -398,7 +399,9 @@ def carry_levels(
     code = f"{name}_code"
     rates = dict.fromkeys(_PER_PERSON, "pop_persons")
     people = apply_crosswalk(by_people, frame, extensive=_BY_WEIGHT, intensive=rates, code=code, by=("year",))
-    ground = apply_crosswalk(by_area, frame, extensive=_BY_AREA, intensive=_PER_AREA, code=code, by=("year",))
+    cells = _with_cells(frame)
+    extensive = (*_BY_AREA, "_valid", "_lit")
+    ground = apply_crosswalk(by_area, cells, extensive=extensive, intensive=_PER_CELL, code=code, by=("year",))
     out = people.merge(ground, on=[code, "year"], how="left").merge(_words(frame, by_people, code), on=[code, "year"])
     out["light_density_dn"] = out["light_sum_true_dn_km2"] / out["area_km2"]
     out["pop_density_persons_km2"] = out["pop_persons"] / out["area_km2"]
@@ -410,6 +413,14 @@ def carry_levels(
         out["city_code"] = [parents[k] for k in at]
     out["vintage"] = f"{by_people.vintages[0]} > {zones.vintage}"
     return out[list(frame.columns)].astype({"year": "int32", "n_flares": "int32"})
+
+
+def _with_cells(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows with the valid and the lit cells behind their shares; of no lit cell, none is saturated."""
+    valid = frame["n_cells"] - frame["n_nodata_cells"]
+    lit = (frame["lit_share"] * valid).mask(valid == 0, 0.0)
+    saturated = frame["saturated_share"].mask(lit == 0, 0.0)
+    return frame.assign(_valid=valid, _lit=lit, saturated_share=saturated)
 
 
 def _words(frame: pd.DataFrame, walk: Crosswalk, code: str) -> pd.DataFrame:

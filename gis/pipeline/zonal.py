@@ -8,18 +8,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gis.errors import OptionInvalid
 from gis.graph import cluster, run_tasks
-from gis.grid import MEASURES, Grid
+from gis.grid import MEASURES
 from gis.tables import atomic_path
-
-if TYPE_CHECKING:
-    from gis.raster_io import RasterInfo
-    from gis.zonal.engine import ZoneSums
 
 
 def zonal_table(
@@ -60,11 +56,9 @@ def zonal_table(
 
     from gis.boundaries import read_zones
     from gis.raster_io import read_info
-    from gis.zonal.coverage import coverage_from_zones
-    from gis.zonal.engine import run_jobs
-    from gis.zonal.groups import some_zones, zone_groups
     from gis.zonal.shipping import cluster_runner
-    from gis.zonal.statistics import Plan, check_statistics, check_weights, lay_weights, plain_rules, statistics_of
+    from gis.zonal.stack import statistics_of_stack
+    from gis.zonal.statistics import Plan, check_statistics, check_weights
 
     names = check_statistics(stats)
     if out.suffix.lower() not in (".csv", ".parquet"):
@@ -75,9 +69,6 @@ def zonal_table(
     plan = Plan(names, measure)
     infos = [read_info(path, band=band, crs=raster_crs, config_key="--raster-crs") for path in rasters]
     value = read_zones(zones, layer=layer, crs=zones_crs, code=code)
-    found = {name: np.empty((len(infos), len(value))) for name in names}
-    # With several grids, groups are made for the finest: the others need less.
-    groups = zone_groups(min((i.grid for i in infos), key=lambda g: g.cell_side_km), value)
 
     def on_threads(function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
         return run_tasks(function, tasks, threads=threads)
@@ -86,25 +77,10 @@ def zonal_table(
         cluster(workers=workers, scheduler=scheduler) as client,
         tempfile.TemporaryDirectory(prefix=".lightpanel-", dir=out.absolute().parent if client else None) as shared,
     ):
-        run = on_threads if client is None else cluster_runner(client, Path(shared))
-        done = 0
-        for group in groups:
-            some = some_zones(value, group)
-            for grid, members in _by_grid(infos):
-                laid = lay_weights(weights, some, grid, names, crs=weights_crs, run=on_threads)
-                coverage = coverage_from_zones(grid, some, run=on_threads)
-                rules = [plain_rules(infos[i], nodata) for i in members]
-                sums: list[ZoneSums | None] = [None] * len(members)
-                if plan.of("sums"):
-                    jobs = [plan.job(infos[i], r, coverage) for i, r in zip(members, rules, strict=True)]
-                    sums = [layers[0] for layers in run_jobs(jobs, run=run)]
-                for i, r, s in zip(members, rules, sums, strict=True):
-                    columns = statistics_of(infos[i], coverage, plan, rules=r, weights=laid, sums=s, run=run)
-                    for name, column in columns.items():
-                        found[name][i, group] = column
-                done += len(members)
-                if report:
-                    report("rasters", done, len(groups) * len(infos))
+        found = statistics_of_stack(
+            infos, value, plan, nodata=nodata, weights=weights, weights_crs=weights_crs, on_threads=on_threads,
+            run=None if client is None else cluster_runner(client, Path(shared)), report=report,
+        )  # fmt: skip
     first = {"raster": np.repeat([i.path.name for i in infos], len(value)), "zone": np.tile(value.codes, len(infos))}
     table = pd.DataFrame(first | {name: column.reshape(-1) for name, column in found.items()})
     with atomic_path(out) as temporary:
@@ -113,15 +89,3 @@ def zonal_table(
         else:
             table.to_parquet(temporary, index=False)
     return len(table)
-
-
-def _by_grid(infos: Sequence[RasterInfo]) -> list[tuple[Grid, list[int]]]:
-    """Grids, each with the rasters that lie on it."""
-    out: list[tuple[Grid, list[int]]] = []
-    for i, info in enumerate(infos):
-        members = next((m for grid, m in out if grid.same_place(info.grid)), None)
-        if members is None:
-            members = []
-            out.append((info.grid, members))
-        members.append(i)
-    return out

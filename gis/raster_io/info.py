@@ -65,7 +65,11 @@ class RasterInfo:
     offset: float = 0.0
     """See ``scale``."""
     has_mask: bool = False
-    """Whether the file carries a mask band of its own; masked cells are handed out as no data."""
+    """Whether the file has a mask of its own, a mask band or an alpha band; masked cells are handed out as no data."""
+    alpha_band: int | None = None
+    """Band whose zeros are the mask, where that is an alpha band of a dtype GDAL does not read as a mask itself."""
+    sidecars: tuple[Path, ...] = ()
+    """Files beside it that GDAL reads numbers, scale, mask or georeference from (``.aux.xml``, ``.msk``, ``.tfw``)."""
 
     @property
     def is_scaled(self) -> bool:
@@ -126,7 +130,8 @@ def read_info(path: str | Path, *, band: int = 1, crs: Any = None, config_key: s
         is_point = source.tags().get("AREA_OR_POINT") == "Point"
         if is_point:
             notes.append("pixels are points in this file: the grid was moved by half a cell so that they are centres")
-        has_mask = _has_mask(source, band)
+        alpha = _alpha_band(source, band)
+        has_mask = alpha is not None or _has_mask(source, band)
         if has_mask:
             notes.append("the file carries a mask band; masked cells count as no data")
         scale, offset = float(source.scales[band - 1]), float(source.offsets[band - 1])
@@ -147,6 +152,8 @@ def read_info(path: str | Path, *, band: int = 1, crs: Any = None, config_key: s
             scale=scale,
             offset=offset,
             has_mask=has_mask,
+            alpha_band=alpha,
+            sidecars=_sidecars(source, path),
         )
 
 
@@ -253,8 +260,25 @@ def _north_up(source: Any, path: Path) -> tuple[Affine, bool]:
 def _has_mask(source: Any, band: int) -> bool:
     from rasterio.enums import MaskFlags
 
-    flags = source.mask_flag_enums[band - 1]
-    return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+    return MaskFlags.per_dataset in source.mask_flag_enums[band - 1]
+
+
+def _alpha_band(source: Any, band: int) -> int | None:
+    """Alpha band that GDAL does not take for a mask: it does for 8 and 16 bits, gdalwarp -dstalpha writes any dtype."""
+    from rasterio.enums import ColorInterp
+
+    colours = source.colorinterp
+    if _has_mask(source, band) or colours[band - 1] == ColorInterp.alpha or ColorInterp.alpha not in colours:
+        return None
+    return int(colours.index(ColorInterp.alpha)) + 1
+
+
+def _sidecars(source: Any, path: Path) -> tuple[Path, ...]:
+    """Overviews are never read, and the files of an ESRI GRID are the raster itself."""
+    beside = (Path(name) for name in source.files)
+    return tuple(
+        sorted(p for p in beside if p != path and p.parent != path and p.suffix.lower() not in (".ovr", ".rrd"))
+    )
 
 
 def _crs(source: Any, given: Any, config_key: str, path: Path) -> CRS:

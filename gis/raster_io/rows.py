@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gis.errors import OptionInvalid, RasterInvalid, RasterUnreadable
-from gis.raster_io.cells import INT_FILL, integer_fills
+from gis.raster_io.cells import INT_FILL, CellRules, integer_fills
 from gis.raster_io.info import DAMAGED
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class RasterHandle:
         window = Window(col0, first, shape[1], shape[0])
         try:
             self._source.read(info.band, window=window, out=out)
-            masked = self._source.read_masks(info.band, window=window) == 0 if info.has_mask else None
+            masked = self._read_mask(window) if info.has_mask else None
         except RasterioIOError as error:
             raise RasterUnreadable(
                 f"rows {row0} to {row1} cannot be read: the file is damaged", where=info.path, mend=DAMAGED
@@ -93,6 +93,11 @@ class RasterHandle:
             out[:] = out[::-1].copy()
         return out
 
+    def _read_mask(self, window: Any) -> NDArray[np.bool_]:
+        alpha = self.info.alpha_band
+        mask = self._source.read_masks(self.info.band, window=window) if alpha is None else None
+        return np.asarray((self._source.read(alpha, window=window) if mask is None else mask) == 0)
+
     def _finish(self, out: Array, masked: NDArray[np.bool_] | None) -> None:
         info = self.info
         if info.dtype in ("int64", "uint64"):
@@ -100,6 +105,7 @@ class RasterHandle:
         if info.is_scaled:
             fill = False if info.nodata is None else out == info.nodata
             fill = fill | np.isin(out, integer_fills(info.dtype))
+            fill = fill | (np.abs(out) >= CellRules().fill_limit)  # before a small scale brings a fill into range
             out *= info.scale
             out += info.offset
             out[fill] = np.nan

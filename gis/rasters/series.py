@@ -9,6 +9,7 @@ from __future__ import annotations
 import bisect
 import difflib
 import glob
+import hashlib
 import itertools
 import re
 from collections.abc import Iterable, Sequence
@@ -52,7 +53,8 @@ class SeriesFile:
     path: Path
     """The file that is read: ``source`` itself, or what was unpacked from it."""
     sha256: str
-    """SHA-256 of ``path``: the same for a file and for an archive that holds it."""
+    """SHA-256 of ``path``: the same for a file and for an archive that holds it. Of a raster with files beside it that
+    GDAL reads as parts of it (a mask, a scale, a world file), of all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,17 +120,26 @@ def read_series(source: RasterSource, product: Product, workspace: Workspace, *,
             raise SeriesInvalid(
                 f"{year} has {len(candidates)} different files: {names}",
                 where=f"{key}.files",
-                mend=f'keep one of them below rasters/, or say which: files = "{_pattern_of(found[year][0], year)}"',
+                mend=f'keep one of them, or say which: files = "{_shown(found[year][0], workspace, year)}"',
             )
         if len(candidates) > 1:
             notes.append(f"{year}: {len(candidates)} files with the same content; the first was taken")
         info = read_info(candidates[0], band=source.band, crs=source.crs, config_key=f"{key}.crs")
-        files.append(SeriesFile(year, info, found[year][0], candidates[0], hashes[0]))
+        sha256 = _with_sidecars(hashes[0], info.sidecars, workspace.cache)
+        files.append(SeriesFile(year, info, found[year][0], candidates[0], sha256))
     first, last = source.years or (files[0].year, files[-1].year)
     missing = tuple(sorted(set(range(first, last + 1)) - set(found)))
     if missing:
         notes.append(f"no raster of {year_ranges(missing)}")
     return Series(product, tuple(files), missing, (*notes, *_compare(files)))
+
+
+def _with_sidecars(sha256: str, sidecars: Sequence[Path], cache: Path) -> str:
+    """Hash of a raster's content: of the file alone, unless others beside it decide its numbers too."""
+    if not sidecars:
+        return sha256
+    parts = [sha256, *(f"{p.name} {file_sha256(p, cache)}" for p in sidecars)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 # --- finding ----------------------------------------------------------------------------------------------------------
@@ -236,12 +247,10 @@ def _one(rasters: list[Path], where: Path) -> Path:
     )
 
 
-def _shown(path: Path, workspace: Workspace) -> str:
-    return path.relative_to(workspace.root).as_posix() if path.is_relative_to(workspace.root) else str(path)
-
-
-def _pattern_of(path: Path, year: int) -> str:
-    return f"rasters/{path.name.replace(str(year), '{year}')}"
+def _shown(path: Path, workspace: Workspace, year: int | None = None) -> str:
+    """A path as the config would write it; with a year, the pattern it is one of."""
+    shown = path.relative_to(workspace.root).as_posix() if path.is_relative_to(workspace.root) else str(path)
+    return shown if year is None else shown.replace(str(year), "{year}")
 
 
 def _compare(files: Sequence[SeriesFile]) -> list[str]:

@@ -95,11 +95,11 @@ NATIONAL_YEAR = Table(
     ),
 )  # fmt: skip
 
-_BY_CLUSTERING = ("pair", "city_two_way", "dyadic")
+_BY_CLUSTERING = ("pair", "city_two_way", "dyadic", "jackknife")
 
 ESTIMATE = Table(
     "estimate",
-    "Coefficients of every model with standard errors by pair, by both cities and dyadic-robust.",
+    "Coefficients of every model with standard errors by pair, by both cities, dyadic and jackknifed.",
     ("model", "stage", "outcome", "term"),
     (
         "model", "stage", "outcome", "term", "role", "coef",
@@ -123,15 +123,18 @@ ESTIMATE_ROWS = Table(
     ("model", "step_no"),
     ("model", "step_no", "step", "n_dropped", "n_left"),
 )
+_SETTINGS = ("is_base", "preset", "measure", "boundaries", "iv_option")
 ESTIMATE_CURVE = Table(
     "estimate_curve",
     "One coefficient under every variant of the data or the model.",
     ("variant", "model", "term"),
     (
-        "variant", "model", "term", "coef",
+        "variant", "model", "term", "estimator", *_SETTINGS, "coef",
         *(f"{name}_{c}" for c in _BY_CLUSTERING for name in ("se", "p", "ci_low", "ci_high")),
-        "n_obs", "n_pairs", "kp_f_pair", "notes",
+        "n_obs", "n_pairs", "kp_f_pair", "kp_f_city_two_way", "kp_f_dyadic",
+        "coef_sd_draws", "coef_low_draws", "coef_high_draws", "n_draws", "notes",
     ),
+    _SETTINGS,
 )  # fmt: skip
 
 OFFICE = Table(

@@ -147,7 +147,9 @@ def read_workspace(folder: str | Path = ".") -> Workspace:
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigInvalid(f"not a TOML file in UTF-8: {error}", where=path, mend="correct that line") from error
+        bytes_wrong = isinstance(error, UnicodeDecodeError)
+        mend = "correct its encoding: save it as UTF-8" if bytes_wrong else "correct that line"
+        raise ConfigInvalid(f"not a TOML file in UTF-8: {error}", where=path, mend=mend) from error
     return Workspace(root, config_from_dict(data, where=path))
 
 

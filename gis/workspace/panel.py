@@ -105,6 +105,8 @@ class TableSource(_Section):
 
     file: str
     """CSV or Parquet."""
+    districts: str | None = None
+    """The same table of districts (``district_code`` for ``city_code``), for the panels of pairs of districts."""
     vintage: TableVintage = None
     """Date the codes of the table stood; default: the panel's. Codes are carried to the panel's vintage by lineage."""
     drop_unknown: bool = False
@@ -186,6 +188,12 @@ class Flows(_Section):
     """Intensive margin of a city that sends to none."""
     citations: CitationSource | None = None
 
+    @model_validator(mode="after")
+    def _years_rise(self) -> Flows:
+        if self.years is not None and self.years[0] > self.years[1]:
+            raise ValueError("years run from the first to the last: [2000, 2019]")
+        return self
+
 
 class HighSpeedRail(TableSource):
     """``[covariates.hsr]``: ``city_i, city_j, open_year``, or lines with stops: ``line, city_code, open_year``."""
@@ -218,7 +226,7 @@ class Distance(_Section):
     """``[covariates.distance]``: distances, bins and borders (METHOD 10, P0)."""
 
     points: Literal["seats", "population", "polygon"] = "polygon"
-    """Where a city is: its seat, the mean of its districts by population, or the centroid of its polygon."""
+    """Where a city is: its seat, where its people live on average, or the centroid of its polygon."""
     file: str | None = None
     """For ``seats``: CSV or Parquet with ``city_code, lon, lat``, WGS 84."""
     bin_km: Annotated[float, Field(gt=0)] = 100.0

@@ -227,17 +227,18 @@ class Estimation(_Section):
     models: tuple[str, ...] = ("table1",)
     """Models by name: table1, eq1, eq2, iv_telegraph, iv_telephone, iv_both, moderator:COLUMN, iv_moderator:COLUMN."""
     formulas: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_items)] = ()
-    """Name -> formula: ``bal ~ ln_dkf_net + hsr | pair_id + year``, with ``| endogenous ~ instruments`` for 2SLS."""
+    """Name -> formula: ``bal ~ ln_dkf_net + hsr | pair_id + year``, with ``| endogenous ~ instruments`` for 2SLS, and
+    with ``if year >= 2010 and hsr == 1`` at the end for some rows only."""
     tables: tuple[str, ...] = ()
     """Further Parquet or CSV tables with ``pair_id`` (and ``year``), joined to the pair panel."""
     flows: str | None = None
     """Directed flows, ``src, dst, year, n``; default: those of ``[instrument]``."""
     where: str | None = None
-    """Rows to use, as a condition: ``bal <= 3 and year >= 2005``."""
-    clustering: Literal["pair", "city_two_way", "dyadic"] = "pair"
-    """Whose standard errors the printed tables show; the data tables hold all three."""
+    """Rows that every model uses, as a condition: ``bal <= 3 and year >= 2005``."""
+    clustering: Literal["pair", "city_two_way", "dyadic", "jackknife"] = "pair"
+    """Whose standard errors the printed tables show; the data tables hold all."""
     all_errors: bool = False
-    """Print all three standard errors under every coefficient."""
+    """Print all standard errors under every coefficient."""
     by_year: tuple[str, ...] = ()
     """Exogenous regressors whose coefficient is also estimated and drawn year by year."""
 

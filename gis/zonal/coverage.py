@@ -13,7 +13,7 @@ import numpy as np
 
 from gis.crs import same_crs, transform_geometry
 from gis.errors import CoverageInvalid, GeometryInvalid
-from gis.grid import STRIP_ROWS, Grid, Measure, Zones
+from gis.grid import STRIP_ROWS, Grid, Measure, Zones, cross_antimeridian
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ BAND_CELLS = 4_000_000
 """Working memory of one polygon [cells]: taller ones are covered band by band (36 MB)."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Coverage:
     """Coverage of a grid by zones. Every array is read-only and sorted by row, then zone, then column."""
 
@@ -66,6 +66,20 @@ class Coverage:
         if cols.size:
             highs.append(int(cols.max()) + 1)
         return (min(lows), max(highs)) if lows else (0, 0)
+
+    def touched_runs(self, row0: int, row1: int, width: int) -> list[tuple[int, int]]:
+        """Half-open ranges of columns, in whole blocks of ``width``, that hold every touched cell of rows [row0, row1).
+
+        Between two ranges lies at least one block that no zone touches.
+        """
+        n_blocks = -(-self.grid.shape[1] // width)
+        spans = self.span_cols[self.span_ptr[row0] : self.span_ptr[row1]]
+        edges = np.bincount(spans[:, 0] // width, minlength=n_blocks + 1)
+        edges -= np.bincount((spans[:, 1] - 1) // width + 1, minlength=n_blocks + 1)
+        touched = np.cumsum(edges[:n_blocks]) > 0
+        touched[self.cell_col[self.cell_ptr[row0] : self.cell_ptr[row1]] // width] = True
+        turns = np.flatnonzero(np.diff(np.concatenate([[0], touched.view(np.int8), [0]])))
+        return [(int(a) * width, min(int(b) * width, self.grid.shape[1])) for a, b in turns.reshape(-1, 2)]
 
     def touched_zones(self, row0: int, row1: int) -> NDArray[np.intp]:
         """Sorted indices of the zones with a cell in rows [row0, row1)."""
@@ -181,13 +195,9 @@ def rings_of(geometry: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
 
 
 def _refuse_antimeridian(zones: Zones) -> None:
-    import shapely
-
-    rings, owner = rings_of(zones.geometry)
-    xy, ring = shapely.get_coordinates(rings, return_index=True)
-    jump = (np.abs(np.diff(xy[:, 0])) > 180) & (np.diff(ring) == 0)
-    if jump.any():
-        code = zones.codes[int(owner[ring[int(np.flatnonzero(jump)[0])]])]
+    across = cross_antimeridian(zones.geometry)
+    if across.any():
+        code = zones.codes[int(np.flatnonzero(across)[0])]
         raise GeometryInvalid(
             f"zone {code} crosses the antimeridian",
             where=f"zone {code}",

@@ -16,12 +16,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from gis.errors import GridMismatch
 from gis.grid import MEASURES, STRIP_ROWS, Grid, Measure
-from gis.raster_io import CellRules, RasterInfo, open_raster
+from gis.raster_io import CellRules, RasterHandle, RasterInfo, open_raster
 from gis.zonal.coverage import Coverage, gather
 
 if TYPE_CHECKING:
@@ -171,21 +172,38 @@ def run_task(task: Task) -> list[tuple[int, list[StripSums], float]]:
     out = []
     with open_raster(job.info) as handle:
         for strip in task.strips:
-            row0, row1 = job.info.grid.strip_rows(strip)
-            col0, col1 = _columns(job, row0, row1)
-            if col0 == col1:
+            runs = _runs(job, strip)
+            if not runs:
                 out.append((strip, [_empty(job) for _ in job.layers], 0.0))
                 continue
-            values = handle.read_rows(row0, row1, col0, col1)
-            out.append((strip, *_sum_values(job, strip, values, col0)))
+            out.append((strip, *_sum_values(job, strip, _read(handle, job.info, strip, runs), runs[0][0])))
     return out
 
 
-def _columns(job: Job, row0: int, row1: int) -> tuple[int, int]:
+_known_runs: WeakKeyDictionary[Coverage, dict[tuple[int, int], list[tuple[int, int]]]] = WeakKeyDictionary()
+
+
+def _runs(job: Job, strip: int) -> list[tuple[int, int]]:
+    """Columns of a strip to read: blocks that no zone touches are left out."""
     if job.whole:
-        return 0, job.info.grid.shape[1]
-    ranges = [r for r in (c.touched_columns(row0, row1) for c in job.layers) if r[0] < r[1]]
-    return (min(r[0] for r in ranges), max(r[1] for r in ranges)) if ranges else (0, 0)
+        return [(0, job.info.grid.shape[1])]
+    coverage, width = merged(job.layers), job.info.block_shape[1]
+    known = _known_runs.setdefault(coverage, {})  # the same for every raster on the grid
+    if (strip, width) not in known:
+        known[strip, width] = coverage.touched_runs(*job.info.grid.strip_rows(strip), width)
+    return known[strip, width]
+
+
+def _read(handle: RasterHandle, info: RasterInfo, strip: int, runs: list[tuple[int, int]]) -> NDArray[Any]:
+    """Rows of a strip from the first run's first column to the last run's end; zeros between the runs."""
+    row0, row1 = info.grid.strip_rows(strip)
+    first, end = runs[0][0], runs[-1][1]
+    if len(runs) == 1:
+        return handle.read_rows(row0, row1, first, end)
+    values = np.zeros((row1 - row0, end - first), info.working_dtype)
+    for a, b in runs:
+        values[:, a - first : b - first] = handle.read_rows(row0, row1, a, b)
+    return values
 
 
 def _empty(job: Job) -> StripSums:
@@ -230,11 +248,13 @@ def _profile(
     return out
 
 
-@lru_cache(maxsize=16)
 def merged(layers: tuple[Coverage, ...]) -> Coverage:
     """Several layers of one grid as one coverage, the zones of a later layer after those of the earlier ones."""
-    if len(layers) == 1:
-        return layers[0]
+    return layers[0] if len(layers) == 1 else _merged(layers)
+
+
+@lru_cache(maxsize=4)  # light and population, changed and whole: what a run has at hand
+def _merged(layers: tuple[Coverage, ...]) -> Coverage:
     first = np.cumsum([0, *map(len, layers[:-1])])
     codes = tuple(code for c in layers for code in c.codes)
     return gather(layers[0].grid, codes, [(c, a + np.arange(len(c))) for c, a in zip(layers, first, strict=True)])

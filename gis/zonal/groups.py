@@ -38,13 +38,18 @@ def coverage_entries(grid: Grid, zones: Zones) -> NDArray[np.int64]:
     return (size + 4).astype(np.int64)
 
 
-def zone_groups(grid: Grid, zones: Zones, *, limit: int = GROUP_ENTRIES) -> list[NDArray[np.intp]]:
+def zone_groups(grid: Grid, zones: Zones, *, limit: int | None = None) -> list[NDArray[np.intp]]:
     """Rising zone indices in groups, from north to south: neighbours in latitude read the same rows.
 
     Everything is one group where it fits; a zone that does not fit alone is a group of its own.
+
+    Parameters
+    ----------
+    limit : entries of a group's coverage; default: `GROUP_ENTRIES`.
     """
     import shapely
 
+    limit = limit or GROUP_ENTRIES
     entries = coverage_entries(grid, zones)
     if entries.sum() <= limit:
         return [np.arange(len(zones))]

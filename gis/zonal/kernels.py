@@ -362,6 +362,8 @@ def merge_profiles(into: NDArray[np.float64], strip: NDArray[np.float64]) -> Non
 
     Moments merge by Chan, Golub & LeVeque (1979).
     """
+    # A strip may hold nothing but negatives, which are counted and then no data.
+    into[:, NEGATIVE_CELLS : LIT_CELLS + 1] += strip[:, NEGATIVE_CELLS : LIT_CELLS + 1]
     some = strip[:, COUNT] > 0
     a, b = into[some], strip[some]
     fresh = a[:, COUNT] == 0
@@ -373,6 +375,5 @@ def merge_profiles(into: NDArray[np.float64], strip: NDArray[np.float64]) -> Non
     high = np.where(fresh, b[:, MAX], np.maximum(a[:, MAX], b[:, MAX]))
     at_max = np.where(a[:, MAX] == high, a[:, AT_MAX], 0.0) * ~fresh + np.where(b[:, MAX] == high, b[:, AT_MAX], 0.0)
     low = np.where(fresh, b[:, MIN], np.minimum(a[:, MIN], b[:, MIN]))
-    a[:, NEGATIVE_CELLS : LIT_CELLS + 1] += b[:, NEGATIVE_CELLS : LIT_CELLS + 1]
     a[:, MIN], a[:, MAX], a[:, AT_MAX], a[:, COUNT], a[:, MEAN], a[:, M2] = low, high, at_max, count, mean, moments
     into[some] = a

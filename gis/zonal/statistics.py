@@ -17,10 +17,9 @@ import numpy as np
 from gis.errors import OptionInvalid
 from gis.grid import MEASURES, Grid, Measure, Zones
 from gis.raster_io import CellRules, RasterInfo, integer_fills, read_info
-from gis.zonal.coverage import Coverage, coverage_from_zones
+from gis.zonal.coverage import Coverage
 from gis.zonal.distribution import ENTRIES, Distribution, distribution
 from gis.zonal.engine import Job, ZoneSums, run_jobs
-from gis.zonal.groups import some_zones, zone_groups
 from gis.zonal.names import (
     QUANTILE,
     STATISTICS,
@@ -116,6 +115,7 @@ def zonal_stats(
     import pandas as pd
 
     from gis.graph import run_tasks
+    from gis.zonal.stack import statistics_of_stack
 
     names = check_statistics(stats)
     if measure not in MEASURES:
@@ -133,15 +133,10 @@ def zonal_stats(
         array = array_raster(raster, crs=raster_crs, nodata=nodata)
         return statistics_of_array(array, value, names, measure=measure, weights=weights, index=index, run=run)
     info = raster if isinstance(raster, RasterInfo) else read_info(raster, band=band, crs=raster_crs)
-    rules, plan = plain_rules(info, nodata), Plan(names, measure)
-    found = {name: np.empty(len(value)) for name in names}
-    for group in zone_groups(info.grid, value):
-        some = some_zones(value, group)
-        laid = lay_weights(weights, some, info.grid, names, crs=weights_crs, run=run)
-        coverage = coverage_from_zones(info.grid, some, run=run)
-        for name, column in statistics_of(info, coverage, plan, rules=rules, weights=laid, run=run).items():
-            found[name][group] = column
-    return pd.DataFrame(found, index=index)
+    found = statistics_of_stack(
+        [info], value, Plan(names, measure), nodata=nodata, weights=weights, weights_crs=weights_crs, on_threads=run
+    )
+    return pd.DataFrame({name: rows[0] for name, rows in found.items()}, index=index)
 
 
 def _read_zones(zones: Any, layer: str | None, crs: Any) -> tuple[Zones, pd.Index]:

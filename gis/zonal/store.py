@@ -161,14 +161,15 @@ class Store:
         zones : for each job the zones of its layers, in order.
         rasters : for each job what its raster and mask are made from: a content hash.
         """
-        plans = [self._plan(job, layers, raster) for job, layers, raster in zip(jobs, zones, rasters, strict=True)]
+        parts: _Parts = {}  # rasters of one grid mostly lack the same zones: one coverage for all of them
+        plans = [self._plan(*asked, parts) for asked in zip(jobs, zones, rasters, strict=True)]
         todo = [(i, plan.job) for i, plan in enumerate(plans) if plan.job is not None]
         self.reuse.rasters_read += len(todo)
         self.reuse.rasters_spared += len(jobs) - len(todo)
         made = dict(zip([i for i, _ in todo], run_jobs([job for _, job in todo], run=run), strict=True))
         return [self._finish(plan, made.get(i)) for i, plan in enumerate(plans)]
 
-    def _plan(self, job: Job, layers: Sequence[Zones], raster: str) -> _Plan:
+    def _plan(self, job: Job, layers: Sequence[Zones], raster: str, parts: _Parts) -> _Plan:
         settings = f"{job.rules}|{job.measures}|{job.profile}|{job.moments}|{job.info.band}|{job.info.grid.fingerprint}"
         path = self.root / "sums" / f"{_key('sums', raster, settings)}.npz"
         known = _read_sums(path)
@@ -179,8 +180,10 @@ class Store:
         self.reuse.sums_made += sum(map(len, missing))
         if not any(missing) and not unread:
             return _Plan(path, job, prints, missing, known, None)
-        some = tuple(c.only(np.array(m, np.intp)) for c, m in zip(job.layers, missing, strict=True))
-        return _Plan(path, job, prints, missing, known, replace(job, layers=some, whole=unread))
+        key = (job.layers, tuple(map(tuple, missing)))
+        if key not in parts:
+            parts[key] = tuple(c.only(np.array(m, np.intp)) for c, m in zip(job.layers, missing, strict=True))
+        return _Plan(path, job, prints, missing, known, replace(job, layers=parts[key], whole=unread))
 
     def _finish(self, plan: _Plan, made: list[ZoneSums] | None) -> list[ZoneSums]:
         known, job = plan.known, plan.asked
@@ -265,6 +268,10 @@ class Store:
                 if now - path.stat().st_mtime > 3600:
                     path.unlink()
         return gone
+
+
+_Parts = dict[tuple[tuple[Coverage, ...], tuple[tuple[int, ...], ...]], tuple[Coverage, ...]]
+"""(Layers, zones missing in each) -> coverages of these zones."""
 
 
 @dataclass(slots=True)
