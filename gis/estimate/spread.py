@@ -6,7 +6,6 @@ In: a panel, a model with one instrument, draws of cities' shares or of the inst
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,8 @@ from gis.estimate.design import Design, design_from_frame
 from gis.estimate.fit import estimate
 from gis.estimate.inference import Clustering
 from gis.estimate.models import Model
-from gis.estimate.within import Within, demean, within_from_design
+from gis.estimate.results import Estimate
+from gis.estimate.within import demean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,8 +41,6 @@ class Spread:
     """Of ``se``."""
     draws: Floats = field(repr=False)
     """(n_draws,) the coefficient with every draw."""
-    first_stage_f: Floats = field(repr=False)
-    """(n_draws,) squared t of the first stage by pair: a weak draw throws the coefficient far."""
 
     @property
     def sd(self) -> float:
@@ -66,6 +64,7 @@ def instrument_spread(
     *,
     series: str | None = NATIONAL,
     clustering: Clustering = "pair",
+    found: Estimate | None = None,
 ) -> Spread:
     """Estimate a 2SLS model again with every draw of its instrument.
 
@@ -75,18 +74,22 @@ def instrument_spread(
     draws : ``draw``, ``city_code``, ``share_root`` (the table ``office_draw``: a pair's share is the product of its
         cities'), or ``draw``, ``pair_id`` and a column with the instrument's name (a pair's share).
     series : column of the panel that shares are multiplied by, the row's national net flow; None: by nothing.
+    found : the estimate of this model on this panel; default: it is estimated here.
 
     Raises
     ------
     OptionInvalid
         The model has another number of endogenous regressors or instruments.
     TableInvalid
-        A column is missing, a city or pair of the sample is missing in a draw, or there are fewer than two draws.
+        A column is missing, a city or pair of the sample is missing in a draw or stands in it twice, or there are
+        fewer than two draws.
 
     Notes
     -----
-    Only the instrument changes, so everything else is demeaned once: with x, y and z freed of the effects and of the
-    exogenous regressors, the coefficient is z'y / z'x. Oracle: the whole estimation with the draw in the panel.
+    The sample is that of the panel's own instrument. With M, which takes out effects and exogenous regressors, the
+    coefficient is z'My / z'Mx: outcome and regressor are freed once, and a draw's instrument never. z is a share of
+    the pair times a series, so that sums of series times My and Mx by pair are all that a draw meets.
+    Oracle: the whole estimation with the draw in the panel.
     """
     if len(model.endog) != 1 or len(model.instruments) != 1:
         raise OptionInvalid(
@@ -95,14 +98,22 @@ def instrument_spread(
             mend="draws are for one of each: iv_telegraph, for instance",
         )
     _check(frame, model, draws, series)
-    main = estimate(frame, model)
+    main = estimate(frame, model) if found is None else found
     design = design_from_frame(frame, model)
-    within = within_from_design(design)
-    factor = 1.0 if series is None else frame[series].to_numpy(dtype=np.float64)[design.rows]
-    found = [_refit(design, within, share * factor) for share in _shares(frame, model, draws, design)]
-    coefs, strengths = np.array(found).T
+    first = np.unique(design.pair, return_index=True)[1]
+    shares = _shares(frame.iloc[design.rows[first]], model, draws)  # one row of every pair, in the order of the codes
+    factor = np.ones(design.n) if series is None else frame[series].to_numpy(dtype=np.float64)[design.rows]
+    y, x = (shares @ np.bincount(design.pair, factor * v, minlength=design.n_pairs) for v in _freed(design, main))
     term = model.endog[0]
-    return Spread(main.coef(term), main.se(term, clustering), clustering, coefs / design.scales[term], strengths)
+    return Spread(main.coef(term), main.se(term, clustering), clustering, y / x / design.scales[term])
+
+
+def _freed(design: Design, found: Estimate) -> tuple[Floats, Floats]:
+    """Outcome and endogenous regressor without the effects and the exogenous regressors that were estimated."""
+    clean = demean(design, np.column_stack([design.y, design.matrix(found.main.terms)]))  # endogenous terms are first
+    both, w = clean[:, :2], clean[:, 2:]
+    both = both - w @ np.linalg.solve(w.T @ w, w.T @ both)
+    return both[:, 0], both[:, 1]
 
 
 def _check(frame: pd.DataFrame, model: Model, draws: pd.DataFrame, series: str | None) -> None:
@@ -114,6 +125,12 @@ def _check(frame: pd.DataFrame, model: Model, draws: pd.DataFrame, series: str |
             where="draws",
             mend=f"give the table office_draw, or the columns draw, pair_id, {model.instruments[0]}",
         )
+    if draws.duplicated(["draw", needed[0]]).any():
+        raise TableInvalid(
+            f"{int(draws.duplicated(['draw', needed[0]]).sum())} rows repeat draw and {needed[0]}",
+            where="draws",
+            mend=f"keep one row for each draw and {needed[0]}",
+        )
     if series is not None and series not in frame:
         raise TableInvalid(
             f"the panel has no column {series}",
@@ -124,37 +141,28 @@ def _check(frame: pd.DataFrame, model: Model, draws: pd.DataFrame, series: str |
         raise TableInvalid("fewer than two draws", where="draws", mend="draw the offices again 200 times or more")
 
 
-def _shares(frame: pd.DataFrame, model: Model, draws: pd.DataFrame, design: Design) -> Iterator[Floats]:
-    """One (n,) column of shares per draw, in the order of the sample."""
+def _shares(pairs: pd.DataFrame, model: Model, draws: pd.DataFrame) -> Floats:
+    """(n_draws, n_pairs) shares, draws by number, pairs as given."""
     import pandas as pd
 
-    first = np.unique(design.pair, return_index=True)[1]
-    sample = frame.iloc[design.rows[first]]  # one row of every pair, in the order of the codes
-    for number, group in draws.groupby("draw", sort=True):
-        if SHARE_ROOT in draws:
-            roots = pd.Series(group[SHARE_ROOT].to_numpy(dtype=np.float64), index=group["city_code"].astype(str))
-            ends = (roots.reindex(sample[c].astype(str)).to_numpy() for c in ("city_i", "city_j"))
-            share = np.prod(list(ends), axis=0)
-        else:
-            by_pair = group.set_index("pair_id")[model.instruments[0]]
-            share = by_pair.reindex(sample["pair_id"]).to_numpy(dtype=np.float64)
-        if np.isnan(share).any():
-            raise TableInvalid(
-                f"draw {number} has no share for {int(np.isnan(share).sum())} pairs of the sample",
-                where="draws",
-                mend="let every draw hold every city; one without offices is 0, not missing",
-            )
-        yield share[design.pair]
+    def of(column: str, key: str, wanted: pd.Series) -> Floats:
+        table = draws.assign(key=draws[key].astype(wanted.dtype)).pivot(index="draw", columns="key", values=column)
+        at = table.columns.get_indexer(pd.Index(wanted))
+        values = table.to_numpy(dtype=np.float64)[:, at]
+        values[:, at < 0] = np.nan
+        return values
 
-
-def _refit(design: Design, within: Within, instrument: Floats) -> tuple[float, float]:
-    """The coefficient and the first stage's squared t, with another instrument."""
-    w, x, y = within.exog, within.endog[:, 0], within.y
-    z = demean(design, (instrument / (np.abs(instrument).max() or 1.0))[:, None])[:, 0]
-    if w.shape[1]:
-        inner = np.linalg.inv(w.T @ w)
-        z = z - w @ (inner @ (w.T @ z))
-        x = x - w @ (inner @ (w.T @ x))
-    pi = float(z @ x / (z @ z))
-    by_pair = np.bincount(design.pair, z * (x - pi * z), minlength=design.n_pairs)
-    return float(z @ y / (z @ x)), float(z @ x) ** 2 / float(by_pair @ by_pair)
+    if SHARE_ROOT in draws:
+        share = of(SHARE_ROOT, "city_code", pairs["city_i"].astype(str))
+        share *= of(SHARE_ROOT, "city_code", pairs["city_j"].astype(str))
+    else:
+        share = of(model.instruments[0], "pair_id", pairs["pair_id"])
+    without = np.isnan(share).sum(axis=1)
+    if without.any():
+        worst = int(without.argmax())
+        raise TableInvalid(
+            f"draw {sorted(draws['draw'].unique())[worst]} has no share for {without[worst]} pairs of the sample",
+            where="draws",
+            mend="let every draw hold every city; one without offices is 0, not missing",
+        )
+    return share

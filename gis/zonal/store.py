@@ -30,6 +30,7 @@ from gis.grid import Grid, Zones
 from gis.tables import atomic_path
 from gis.zonal.coverage import Coverage, coverage_from_zones, gather
 from gis.zonal.engine import Job, ZoneSums, run_jobs
+from gis.zonal.known import Known, bytes_of, known_from_arrays, texts_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -172,33 +173,34 @@ class Store:
     def _plan(self, job: Job, layers: Sequence[Zones], raster: str, parts: _Parts) -> _Plan:
         settings = f"{job.rules}|{job.measures}|{job.profile}|{job.moments}|{job.info.band}|{job.info.grid.fingerprint}"
         path = self.root / "sums" / f"{_key('sums', raster, settings)}.npz"
-        known = _read_sums(path)
-        prints = [list(zones.fingerprints) for zones in layers]
-        missing = [[i for i, p in enumerate(layer) if p not in known.rows] for layer in prints]
+        known = known_from_arrays(_load(path))
+        prints = [zones.fingerprints for zones in layers]
+        missing = [np.flatnonzero(known.places(p) < 0) for p in prints]
         unread = job.whole and np.isnan(known.raster_sum)
-        self.reuse.sums_known += sum(len(p) - len(m) for p, m in zip(prints, missing, strict=True))
-        self.reuse.sums_made += sum(map(len, missing))
-        if not any(missing) and not unread:
+        made = sum(m.size for m in missing)
+        self.reuse.sums_known += sum(map(len, prints)) - made
+        self.reuse.sums_made += made
+        if not made and not unread:
             return _Plan(path, job, prints, missing, known, None)
-        key = (job.layers, tuple(map(tuple, missing)))
+        key = (job.layers, tuple(m.tobytes() for m in missing))
         if key not in parts:
-            parts[key] = tuple(c.only(np.array(m, np.intp)) for c, m in zip(job.layers, missing, strict=True))
+            parts[key] = tuple(c.only(m) for c, m in zip(job.layers, missing, strict=True))
         return _Plan(path, job, prints, missing, known, replace(job, layers=parts[key], whole=unread))
 
     def _finish(self, plan: _Plan, made: list[ZoneSums] | None) -> list[ZoneSums]:
         known, job = plan.known, plan.asked
         if made is not None:
             for prints, missing, sums in zip(plan.prints, plan.missing, made, strict=True):
-                rows = _rows_of(sums)
-                known.rows.update({prints[i]: rows[k] for k, i in enumerate(missing)})
+                fresh = known.places(prints)[missing] < 0  # two layers may share a zone
+                known.add([prints[i] for i in missing[fresh]], _rows_of(sums)[fresh])
                 if plan.job is not None and plan.job.whole:
                     known.raster_sum = sums.raster_sum
-            _write_sums(plan.path, known)
+            _save(plan.path, known.arrays())
         n = len(job.measures)
         total = known.raster_sum if job.whole else np.nan
         out = []
         for prints in plan.prints:
-            rows = np.array([known.rows[p] for p in prints]).reshape(len(prints), -1)
+            rows = known.of(prints, 2 * n)
             profile = rows[:, 2 * n :] if job.profile else None
             out.append(ZoneSums(job.measures, rows[:, :n], rows[:, n : 2 * n], profile, total))
         return out
@@ -216,12 +218,12 @@ class Store:
         compute : indices of zones -> (n, width); a zone's row must not depend on which others are asked for.
         """
         path = self.root / "sums" / f"{_key('values', name)}.npz"
-        known, prints = _read_sums(path), zones.fingerprints
-        missing = np.array([i for i, p in enumerate(prints) if p not in known.rows], np.intp)
+        known, prints = known_from_arrays(_load(path)), zones.fingerprints
+        missing = np.flatnonzero(known.places(prints) < 0)
         if missing.size:
-            known.rows.update(zip([prints[i] for i in missing], compute(missing), strict=True))
-            _write_sums(path, known)
-        return np.array([known.rows[p] for p in prints]).reshape(len(prints), width)
+            known.add([prints[i] for i in missing], compute(missing))
+            _save(path, known.arrays())
+        return known.of(prints, width)
 
     def of_raster(self, name: str, compute: Callable[[], Sequence[float]]) -> NDArray[np.float64]:
         """(n,) float64: numbers of a whole raster, computed when the store does not know them.
@@ -231,11 +233,11 @@ class Store:
         name : what the numbers are made from: hashes of the raster, rules and settings.
         """
         path = self.root / "sums" / f"{_key('raster', name)}.npz"
-        known, only = _read_sums(path), "0" * 64
-        if only not in known.rows:
-            known.rows[only] = np.array(compute(), float)
-            _write_sums(path, known)
-        return known.rows[only]
+        known, only = known_from_arrays(_load(path)), ("0" * 64,)
+        if known.places(only)[0] < 0:
+            known.add(only, np.array([compute()], float))
+            _save(path, known.arrays())
+        return known.of(only, 0)[0]
 
     # --- housekeeping ------------------------------------------------------------------------------------------------
 
@@ -270,18 +272,8 @@ class Store:
         return gone
 
 
-_Parts = dict[tuple[tuple[Coverage, ...], tuple[tuple[int, ...], ...]], tuple[Coverage, ...]]
+_Parts = dict[tuple[tuple[Coverage, ...], tuple[bytes, ...]], tuple[Coverage, ...]]
 """(Layers, zones missing in each) -> coverages of these zones."""
-
-
-@dataclass(slots=True)
-class _Known:
-    """Sums of one raster under one setting."""
-
-    rows: dict[str, NDArray[np.float64]]
-    """Zone fingerprint -> its row: sums, valid weights, profile."""
-    raster_sum: float
-    """Sum of all valid cells; NaN when the raster was never read whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,9 +282,9 @@ class _Plan:
 
     path: Path
     asked: Job
-    prints: list[list[str]]
-    missing: list[list[int]]
-    known: _Known
+    prints: list[tuple[str, ...]]
+    missing: list[NDArray[np.intp]]
+    known: Known
     job: Job | None
 
 
@@ -330,18 +322,6 @@ def _save(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
         np.savez(stream, **arrays)  # type: ignore[arg-type]  # a full disk costs the next run time, not this one its result
 
 
-def _read_sums(path: Path) -> _Known:
-    data = _load(path)
-    if not {"prints", "rows", "raster_sum"} <= data.keys() or len(data["prints"]) != len(data["rows"]):
-        return _Known({}, float("nan"))
-    return _Known(dict(zip(_texts(data["prints"]), data["rows"], strict=True)), float(data["raster_sum"]))
-
-
-def _write_sums(path: Path, known: _Known) -> None:
-    rows = np.array(list(known.rows.values())).reshape(len(known.rows), -1)
-    _save(path, {"prints": _bytes(known.rows), "rows": rows, "raster_sum": np.array(known.raster_sum)})
-
-
 ARRAYS = ("span_ptr", "span_zone", "span_cols", "cell_ptr", "cell_zone", "cell_col", "cell_share")
 """Fields of ``Coverage`` in a stored layer; by row, as they are used: an unchanged layer is read and nothing else."""
 
@@ -351,16 +331,11 @@ def _read_coverage(path: Path, grid: Grid) -> Coverage | None:
     data = _load(path)
     if not {"prints", *ARRAYS} <= data.keys():
         return None
-    return Coverage(grid, tuple(_texts(data["prints"])), *(data[name] for name in ARRAYS))
+    return Coverage(grid, tuple(texts_of(data["prints"].tobytes())), *(data[name] for name in ARRAYS))
 
 
 def _write_coverage(path: Path, prints: Sequence[str], coverage: Coverage) -> None:
-    _save(path, {"prints": _bytes(prints), **{name: getattr(coverage, name) for name in ARRAYS}})
-
-
-def _bytes(prints: Any) -> NDArray[np.uint8]:
-    return np.frombuffer(b"".join(bytes.fromhex(p) for p in prints), np.uint8).reshape(-1, 32)
-
-
-def _texts(prints: NDArray[np.uint8]) -> list[str]:
-    return [row.tobytes().hex() for row in prints]
+    _save(
+        path,
+        {"prints": np.frombuffer(bytes_of(prints), np.uint8), **{name: getattr(coverage, name) for name in ARRAYS}},
+    )

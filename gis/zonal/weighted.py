@@ -1,7 +1,7 @@
 """Statistics of one raster weighted by a second one, on the same grid or any other: light weighted by people.
 
-In: a raster of values, a raster of weights (counts: persons per cell), zones. Out: ``WeightedSums`` per zone, and a
-source of weighted values for `gis.zonal.distribution`.
+In: a raster of values, a raster of weights (counts: persons per cell), zones; either raster is a file or rows held in
+memory. Out: ``WeightedSums`` per zone, and a source of weighted values for `gis.zonal.distribution`.
 
 How cells are matched: the *weights* are counts, so they are what must be conserved. The zones are laid exactly over
 the grid of the weights. Each of its cells is cut into ``pieces`` by ``pieces`` equal parts, a part carries its share
@@ -14,9 +14,10 @@ cell of values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -31,8 +32,6 @@ from gis.zonal.value_tables import ValueTable, cells_of_strips, cells_of_zones, 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gis.raster_io import RasterHandle
-
     Floats = NDArray[np.float64]
     Runner = Callable[..., list[Any]]
 
@@ -44,6 +43,30 @@ ALIGNED = 1e-6
 
 Kind = Literal["value", "per_head"]
 """What is distributed among the weights: the value itself, or value times area per unit of weight."""
+
+
+class Rows(Protocol):
+    """What hands out rows of cells: an open raster, or cells in memory."""
+
+    def read_rows(self, row0: int, row1: int, col0: int = 0, col1: int | None = None) -> NDArray[Any]:
+        """Rows [row0, row1) and columns [col0, col1) of the grid, in a working dtype."""
+
+
+class HeldRows(Rows, Protocol):
+    """Cells in memory that know their grid."""
+
+    @property
+    def grid(self) -> Grid:
+        """Where they lie."""
+
+
+Cells = RasterInfo | HeldRows
+"""Where cells come from: a file, opened by each task that reads it, or memory."""
+
+
+def open_cells(cells: Cells) -> AbstractContextManager[Rows]:
+    """Rows of a file or of memory."""
+    return open_raster(cells) if isinstance(cells, RasterInfo) else nullcontext(cells)
 
 
 def pieces_per_side(weights: Grid, values: Grid) -> int:
@@ -74,7 +97,7 @@ def _fits(weights: Grid, values: Grid, pieces: int) -> bool:
 class Weights:
     """A raster of weights with zones laid over it, ready for rasters of values on one grid."""
 
-    info: RasterInfo
+    info: Cells
     """The raster: counts per cell."""
     rules: CellRules
     """Which of its cells are data; below zero is never a weight."""
@@ -92,7 +115,7 @@ def weight_rules(rules: CellRules) -> CellRules:
 
 
 def match_weights(
-    info: RasterInfo,
+    info: Cells,
     rules: CellRules,
     zones: Zones,
     values: Grid,
@@ -133,7 +156,7 @@ class Pieces:
 class PieceSource:
     """The values of one raster among the weights of another, as `gis.zonal.distribution` takes them."""
 
-    info: RasterInfo
+    info: Cells
     """The raster of values."""
     rules: CellRules
     """Which of its cells are data."""
@@ -186,22 +209,26 @@ def pieces_of_strip(source: PieceSource, strip: int) -> Iterator[Pieces]:
     The rows of a block depend on the grid alone, so that the order of pieces in a zone does not depend on its
     neighbours.
     """
-    coverage = source.weights.coverage
+    with open_cells(source.info) as values, open_cells(source.weights.info) as weights:
+        for cells in _blocks(source.weights.coverage, strip):
+            yield _match(source, values, weights, *cells)
+
+
+def _blocks(coverage: Coverage, strip: int) -> Iterator[tuple[NDArray[Any], ...]]:
+    """(zone, row, col, share) of the pieces of one strip, some rows at a time."""
     row0, row1 = coverage.grid.strip_rows(strip)
     step = max(BLOCK_CELLS // coverage.grid.shape[1], 1)
     everyone = np.ones(len(coverage), bool)
-    with open_raster(source.info) as values, open_raster(source.weights.info) as weights:
-        for first in range(row0, row1, step):
-            last = min(first + step, row1)
-            cells = strip_cells(coverage, first, last, everyone)
-            if cells[0].size:
-                yield _match(source, values, weights, *cells)
+    for first in range(row0, row1, step):
+        cells = strip_cells(coverage, first, min(first + step, row1), everyone)
+        if cells[0].size:
+            yield cells
 
 
 def _match(
     source: PieceSource,
-    values: RasterHandle,
-    weights: RasterHandle,
+    values: Rows,
+    weights: Rows,
     zone: NDArray[np.int64],
     row: NDArray[np.int64],
     col: NDArray[np.int64],
@@ -225,30 +252,80 @@ def _cells_under(
     pieces: Grid, values: Grid, row: NDArray[np.int64], col: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(row, col) of the value cell that holds each piece's centre; -1 beyond the grid."""
-    p, t, (ny, nx) = pieces.transform, values.transform, values.shape
-    x, y = p.c + (col + 0.5) * p.a, p.f + (row + 0.5) * p.e
-    if not same_crs(pieces.crs, values.crs):
-        x, y = transformer(pieces.crs, values.crs).transform(x, y)
+    (ny, nx), (at_row, at_col) = values.shape, _places_under(pieces, values, row, col)
     with np.errstate(invalid="ignore"):
-        at_col, at_row = np.floor((x - t.c) / t.a), np.floor((y - t.f) / t.e)
         on = (at_row >= 0) & (at_row < ny) & (at_col >= 0) & (at_col < nx)
     return np.where(on, at_row, -1).astype(np.int64), np.where(on, at_col, -1).astype(np.int64)
 
 
-def cells_at(handle: RasterHandle, rules: CellRules, row: NDArray[np.int64], col: NDArray[np.int64]) -> Floats:
+def _places_under(
+    pieces: Grid, values: Grid, row: NDArray[np.int64], col: NDArray[np.int64]
+) -> tuple[Floats, Floats]:
+    """The same on a grid of values without an edge; not finite outside the projection's domain."""
+    p, t = pieces.transform, values.transform
+    x, y = p.c + (col + 0.5) * p.a, p.f + (row + 0.5) * p.e
+    if not same_crs(pieces.crs, values.crs):
+        x, y = transformer(pieces.crs, values.crs).transform(x, y)
+    with np.errstate(invalid="ignore"):
+        return np.floor((y - t.f) / t.e), np.floor((x - t.c) / t.a)
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """The cells that one strip of pieces needs, as half-open ranges."""
+
+    strip: int
+    """Strip of the grid of pieces."""
+    values: tuple[int, int, int, int]
+    """(row0, row1, col0, col1) of the values; empty where the strip lies beyond them."""
+    weights: tuple[int, int, int, int]
+    """(row0, row1, col0, col1) of the weights."""
+
+
+def windows_of_strip(weights: Weights, values: Grid, strip: int) -> Windows:
+    """What has to be in memory for `pieces_of_strip`; no cell is read.
+
+    Notes
+    -----
+    In one CRS two corners tell; across projections every piece is carried over, some rows at a time, because a
+    straight row is curved in the other grid.
+    """
+    coverage, n = weights.coverage, weights.pieces
+    row0, row1 = coverage.grid.strip_rows(strip)
+    col0, col1 = coverage.touched_columns(row0, row1)
+    corners = np.array([row0, row1 - 1]), np.array([col0, col1 - 1])
+    if same_crs(coverage.grid.crs, values.crs):
+        places = [_places_under(coverage.grid, values, *corners)]
+    else:
+        places = [_ends(*_places_under(coverage.grid, values, row, col)) for _, row, col, _ in _blocks(coverage, strip)]
+    ranges = []
+    for size, found in zip(values.shape, (np.concatenate(axis) for axis in zip(*places, strict=True)), strict=True):
+        ends = np.clip(found[np.isfinite(found)], -1, size)
+        ranges += [max(int(ends.min()), 0), min(int(ends.max()) + 1, size)] if ends.size else [0, 0]
+    a, b, c, d = ranges
+    under = (a, b, c, d) if a < b and c < d else (0, 0, 0, 0)
+    return Windows(strip, under, (row0 // n, -(-row1 // n), col0 // n, -(-col1 // n)))
+
+
+def _ends(*places: Floats) -> tuple[Floats, ...]:
+    """Smallest and largest finite place along each axis."""
+    finite = [p[np.isfinite(p)] for p in places]
+    return tuple(np.array([p.min(), p.max()]) if p.size else p for p in finite)
+
+
+def cells_at(handle: Rows, rules: CellRules, row: NDArray[np.int64], col: NDArray[np.int64]) -> Floats:
     """Values of single cells after the rules; NaN without data and where ``row`` is -1.
 
     Reads the window around them strip by strip, so that memory does not grow with how far they lie apart.
     """
     out = np.full(row.size, np.nan)
     strip = np.where(row >= 0, row // STRIP_ROWS, -1)
-    bounds = bounds_from_rules(rules, handle.info.working_dtype)
     for s in np.unique(strip[strip >= 0]):
         at = np.flatnonzero(strip == s)
         r, c = row[at], col[at]
         row0, row1, col0, col1 = int(r.min()), int(r.max()) + 1, int(c.min()), int(c.max()) + 1
         found = handle.read_rows(row0, row1, col0, col1)[r - row0, c - col0]
-        good = is_data(found, rules)
+        good, bounds = is_data(found, rules), bounds_from_rules(rules, found.dtype)
         x = found.astype(np.float64)
         good &= x >= bounds.low
         out[at] = np.where(good, np.where(x >= bounds.floor, x, 0.0), np.nan)
@@ -287,16 +364,38 @@ class _StripTask:
     strip: int
 
 
-def _sum_strip(task: _StripTask) -> tuple[NDArray[np.intp], Floats]:
-    """Zones with a piece in the strip, and their sums: the chunk function."""
+StripTotals = tuple["NDArray[np.intp]", "Floats"]
+"""(n,) zones with a piece in a strip, and (n, N_WEIGHTED) their sums, see `gis.zonal.order_kernels.add_weighted`."""
+
+
+def sum_strip(source: PieceSource, strip: int) -> StripTotals:
+    """What one strip adds: the chunk function."""
     from gis.zonal.order_kernels import N_WEIGHTED, add_weighted
 
-    coverage = task.source.weights.coverage
+    coverage = source.weights.coverage
     out = np.zeros((len(coverage), N_WEIGHTED))
-    for p in pieces_of_strip(task.source, task.strip):
+    for p in pieces_of_strip(source, strip):
         add_weighted(p.zone, p.weight, p.value, out)
-    zones = coverage.touched_zones(*coverage.grid.strip_rows(task.strip))
+    zones = coverage.touched_zones(*coverage.grid.strip_rows(strip))
     return zones, out[zones]
+
+
+def _sum_strip(task: _StripTask) -> StripTotals:
+    return sum_strip(task.source, task.strip)
+
+
+def sums_of_strips(parts: Iterable[StripTotals], n_zones: int) -> WeightedSums:
+    """Strips put together, in strip order."""
+    from gis.zonal.order_kernels import N_WEIGHTED, W_ALL, W_M2, W_VALID, W_VALUE, merge_weighted
+
+    out = np.zeros((n_zones, N_WEIGHTED))
+    for zones, part in parts:
+        some = out[zones]
+        merge_weighted(some, part)
+        out[zones] = some
+    with np.errstate(invalid="ignore"):
+        variance = out[:, W_M2] / out[:, W_VALID]
+    return WeightedSums(out[:, W_ALL].copy(), out[:, W_VALID].copy(), out[:, W_VALUE].copy(), variance)
 
 
 def weighted_sums(source: PieceSource, *, run: Runner | None = None) -> WeightedSums:
@@ -307,14 +406,5 @@ def weighted_sums(source: PieceSource, *, run: Runner | None = None) -> Weighted
     run : callable, optional
         ``run(function, tasks) -> list`` in the order of the tasks; default: one by one.
     """
-    from gis.zonal.order_kernels import N_WEIGHTED, W_ALL, W_M2, W_VALID, W_VALUE, merge_weighted
-
     tasks = [_StripTask(source, strip) for strip in source.weights.coverage.covered_strips()]
-    out = np.zeros((len(source), N_WEIGHTED))
-    for zones, part in run(_sum_strip, tasks) if run else map(_sum_strip, tasks):
-        some = out[zones]
-        merge_weighted(some, part)
-        out[zones] = some
-    with np.errstate(invalid="ignore"):
-        variance = out[:, W_M2] / out[:, W_VALID]
-    return WeightedSums(out[:, W_ALL].copy(), out[:, W_VALID].copy(), out[:, W_VALUE].copy(), variance)
+    return sums_of_strips(run(_sum_strip, tasks) if run else map(_sum_strip, tasks), len(source))
