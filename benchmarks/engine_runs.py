@@ -286,7 +286,7 @@ def globe(files: list[Path], threads: int, n_zones: tuple[int, int]) -> dict[str
 
     import gis
 
-    zones = generated_zones(n_zones, vertices=80, box=(-179.9, -64.9, 179.9, 74.9))
+    zones = generated_zones(n_zones, vertices=80, box=(-179.5, -64.5, 179.5, 74.5))
     begin = time.perf_counter()
     found = gis.zonal_stats(files[0], zones, "sum,mean,max,count", threads=threads)
     return {
