@@ -178,7 +178,7 @@ def panel(folder: Folder = Path(), quiet: Quiet = False) -> None:
 
 @app.command()
 def zonal(
-    rasters: Annotated[list[Path], typer.Argument(help="One or several rasters GDAL can read.")],
+    rasters: Annotated[list[str], typer.Argument(help="One or several rasters GDAL can read, or their addresses.")],
     zones: Annotated[Path, typer.Option("--zones", "-z", help="Polygons: GeoPackage, Shapefile, GeoJSON, ...")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Table to write: .csv or .parquet.")],
     stat: Annotated[str, typer.Option("--stat", "-s", help="Statistics, separated by commas.")] = "sum,mean",
@@ -188,7 +188,7 @@ def zonal(
         str, typer.Option(help="What a cell weighs in sum and mean: cells, true or lambert [km2].")
     ] = "cells",
     weights: Annotated[
-        Path | None, typer.Option("--weights", "-w", help="Raster of counts, on any grid, for weighted statistics.")
+        str | None, typer.Option("--weights", "-w", help="Raster of counts, on any grid, for weighted statistics.")
     ] = None,
     band: Annotated[int, typer.Option(min=1, help="Band of the rasters.")] = 1,
     nodata: Annotated[float | None, typer.Option(help="A further value that means no data.")] = None,
@@ -321,7 +321,7 @@ def rebal(
 
 @app.command()
 def reproject(
-    rasters: Annotated[list[Path], typer.Argument(help="One or several rasters GDAL can read.")],
+    rasters: Annotated[list[str], typer.Argument(help="One or several rasters GDAL can read, or their addresses.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")],
     to: Annotated[str, typer.Option(help="CRS of the target.")] = "ESRI:102027",
     cell: Annotated[float | None, typer.Option(help="Side of a cell, in its unit; default: 1000 m.")] = None,
@@ -332,7 +332,7 @@ def reproject(
         str | None,
         typer.Option(help="conserve (default of counts), nearest (of intensities), bilinear or average."),
     ] = None,
-    like: Annotated[Path | None, typer.Option(help="Take this raster's grid in place of --to and --cell.")] = None,
+    like: Annotated[str | None, typer.Option(help="Take this raster's grid in place of --to and --cell.")] = None,
     i_know: Annotated[bool, typer.Option("--i-know", help="Sample a count all the same, and lose people.")] = False,
     band: Annotated[int, typer.Option(min=1, help="Band of the rasters.")] = 1,
     nodata: Annotated[float | None, typer.Option(help="A further value that means no data.")] = None,

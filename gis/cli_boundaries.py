@@ -162,7 +162,7 @@ def crosswalk(
         str, typer.Option(help="What a piece of ground weighs: area, population or lights.")
     ] = "population",
     year: Annotated[int | None, typer.Option(help="Year of the raster; default: the first.")] = None,
-    raster: Annotated[Path | None, typer.Option(help="Raster in place of the workspace's.")] = None,
+    raster: Annotated[str | None, typer.Option(help="Raster in place of the workspace's.")] = None,
     max_uncovered: Annotated[
         float, typer.Option(min=0, max=1, help="Largest share of an old unit that may lie in no new one.")
     ] = 0.02,

@@ -232,3 +232,71 @@ def place_rows(
 
     nested = build(())
     return da.block(nested) if isinstance(nested, list) else nested
+
+
+def place_windows(
+    arrays: Sequence[Any],
+    windows: Sequence[Sequence[tuple[int, int, int, int]]],
+    first: Callable[[int, list[Any], Any], Any],
+    last: Callable[[list[Any], tuple[int, ...], Any], Any],
+    shared: Any,
+    *,
+    head: tuple[int, ...],
+    limit: int,
+) -> Any:
+    """Lay one function over windows of Dask arrays and another over what these give; compute nothing.
+
+    Parameters
+    ----------
+    arrays : dask.array of shape (*extra, ny, nx)
+        ``ny`` and ``nx`` are each array's own; along ``extra`` the others are as long as the first, or 1.
+    windows : for each call of ``first``, half-open (row0, row1, col0, col1) of each array.
+    first : called as ``first(k, blocks, shared)``: number of the window, and (*extra of the chunk, rows, cols) of each.
+    last, shared, head : as for `place_rows`, results in the order of ``windows``.
+    limit : bytes of a block above which the other dimensions are taken one by one.
+
+    Returns
+    -------
+    dask.array of shape (*head, *extra), float64
+        A cell that lies in several windows is computed once.
+    """
+    import dask.array as da
+    from dask.delayed import delayed
+
+    lead, n = arrays[0], arrays[0].ndim - 2
+    each = int(math.prod(max(c, default=1) for c in lead.chunks[:-2]))
+    largest = max(
+        (_cells(w) * a.dtype.itemsize for found in windows for a, w in zip(arrays, found, strict=True)), default=0
+    )
+    if each * largest > limit:
+        lead = lead.rechunk(dict.fromkeys(range(n), 1))
+    common = delayed(shared, pure=False, traverse=False)
+    begin, end = delayed(first, pure=False), delayed(last, pure=False)
+
+    def cut(array: Any, window: tuple[int, int, int, int]) -> Any:
+        """Delayed blocks of a window, in the chunks of the other dimensions."""
+        row0, row1, col0, col1 = window
+        chunks = {axis: lead.chunks[axis] for axis in range(n) if array.shape[axis] == lead.shape[axis]}
+        part = array[..., row0:row1, col0:col1].rechunk({**chunks, n: -1, n + 1: -1})
+        return part.to_delayed(optimize_graph=False)  # else each window would read its chunks for itself
+
+    blocks = [[cut(a, w) for a, w in zip(arrays, found, strict=True)] for found in windows]
+
+    def build(place: tuple[int, ...]) -> Any:
+        """Nested lists over the blocks of the other dimensions, as `dask.array.block` takes them."""
+        if len(place) < n:
+            return [build((*place, k)) for k in range(lead.numblocks[len(place)])]
+        parts = []
+        for k, found in enumerate(blocks):
+            here = [b[(*(min(i, m - 1) for i, m in zip(place, b.shape[:n], strict=True)), 0, 0)] for b in found]
+            parts.append(begin(k, here, common))
+        extra = tuple(lead.chunks[axis][k] for axis, k in enumerate(place))
+        return da.from_delayed(end(parts, extra, common), (*head, *extra), dtype=float)
+
+    nested = build(())
+    return da.block(nested) if isinstance(nested, list) else nested
+
+
+def _cells(window: tuple[int, int, int, int]) -> int:
+    row0, row1, col0, col1 = window
+    return (row1 - row0) * (col1 - col0)

@@ -102,9 +102,15 @@ def test_a_formula_may_end_with_its_own_condition():
 
 
 def test_the_condition_of_all_models_and_a_formulas_own_both_hold():
-    from gis.pipeline.estimate import _models
+    from gis.pipeline.estimate import chosen_models
     from gis.workspace import Estimation
 
     config = Estimation(where="bal <= 3", models=("eq2",), formulas={"late": "bal ~ ts | year if year > 2010"})
-    assert [m.where for m in _models(config, (), ())] == ["bal <= 3", "(bal <= 3) and (year > 2010)"]
-    assert [m.where for m in _models(config, ("eq1",), ("bal ~ ts | year",))] == ["bal <= 3", "bal <= 3"]
+    assert [m.where for m in chosen_models(config, (), ())] == ["bal <= 3", "(bal <= 3) and (year > 2010)"]
+    assert [m.where for m in chosen_models(config, ("eq1",), ("bal ~ ts | year",))] == ["bal <= 3", "bal <= 3"]
+
+
+def test_one_equals_sign_is_told_to_be_two():
+    for condition in ("year = 2015", "bal <= 3 and hsr=1"):
+        with pytest.raises(OptionInvalid, match="equality is written =="):
+            rows_where(pd.DataFrame({"year": [2015], "bal": [1.0], "hsr": [0]}), condition, "m")

@@ -194,3 +194,8 @@ def test_formulas_read_back_as_they_are_written():
             assert again == model
     assert model_from_formula("m", "bal ~ a*b + b | year^city_i").exog == ("a", "b", "a:b")
     assert model_from_formula("m", "bal ~ a | 0").effects == ()
+
+
+def test_a_misspelt_column_is_told_its_neighbour():
+    with pytest.raises(TableInvalid, match=r"did you mean ln_dkf_net[?] Else join a table with ln_dkf_ney"):
+        estimate(panel(), replace(OLS, exog=("ln_dkf_ney",)))

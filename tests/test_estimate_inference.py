@@ -18,6 +18,7 @@ from gis.estimate import Model, estimate, model_from_formula, named_models  # no
 from gis.estimate.design import design_from_frame, without_singletons  # noqa: E402
 from gis.estimate.inference import CLUSTERINGS, SANDWICHES, meats, small_sample  # noqa: E402
 
+NET = "ln_dkf_net"
 OLS = Model("ols", "bal", ("ln_dkf_net", "hsr", "ts"))
 
 
@@ -120,6 +121,22 @@ def test_renaming_cities_changes_no_dyadic_variance_and_may_change_the_two_way_o
     before, after = (meats(s, d) for s, d in zip((by_old_pair, by_new_pair), designs, strict=True))
     assert after["dyadic"] == pytest.approx(before["dyadic"], rel=1e-9)  # sums in another order
     assert after["pair"] == pytest.approx(before["pair"], rel=1e-9)  # sums in another order
+
+
+@pytest.mark.parametrize("power", [-40, 40])  # yuan of a country: without scaling, never demeaned to the tolerance
+@pytest.mark.parametrize("iv", [False, True], ids=["least squares", "2SLS"])
+def test_scaling_the_outcome_scales_its_coefficients_and_nothing_else(iv, power):
+    model = Model("m", "bal", ("ts",) if iv else (NET, "ts"))
+    if iv:
+        model = replace(model, endog=(NET,), instruments=("iv_hist_tel",))
+    frame, factor = panel(), 2.0**power
+    a, b = estimate(frame, model), estimate(frame.assign(bal=frame["bal"] * factor), model)
+    assert b.coef(NET) == a.coef(NET) * factor  # a power of two changes no digit
+    assert [b.se(NET, c) for c in CLUSTERINGS] == [a.se(NET, c) * factor for c in CLUSTERINGS]
+    assert (b.r2, b.r2_within) == (a.r2, a.r2_within)
+    if a.strength is not None and b.strength is not None:
+        ends = [np.array(one.strength.anderson_rubin["pair"]) for one in (a, b)]
+        assert ends[1].tolist() == (ends[0] * factor).tolist()
 
 
 def test_scaling_a_regressor_scales_its_coefficient_and_nothing_else():

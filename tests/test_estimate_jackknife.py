@@ -73,6 +73,27 @@ def test_the_jackknifed_anderson_rubin_set_ends_where_the_regression_starts_to_r
         assert wald == pytest.approx(k * stats.f.ppf(0.95, k, degrees), rel=1e-5)  # a root of a polynomial
 
 
+def test_a_first_stage_that_one_city_holds_up_gives_a_jackknife_that_this_city_is():
+    # An instrument shifted until its first stage, without the pairs of one city, is a ten-thousandth of itself.
+    frame = panel(14, 5)
+    i, j = cities(frame)
+    city = roster(frame)[0]
+    rest = frame[(i != city) & (j != city)]
+    terms = ["iv_hist_tel", NET, "hsr", "ts"]
+    clean = free_of(rest[terms].to_numpy(float), dummies(rest["pair_id"].to_numpy(), rest["year"].to_numpy()))
+    z, x = free_of(clean[:, :2], clean[:, 2:]).T
+    shifted = frame.assign(iv_hist_tel=frame["iv_hist_tel"] - 0.9999 * (z @ x) / (x @ x) * frame[NET])
+    whole, weights, residuals = by_definition(shifted, ONE)
+    moves = np.array([by_definition(shifted[(i != c) & (j != c)], ONE)[0][0] for c in roster(frame)]) - whole[0]
+    pairs = double_sum(weights[:, :1] * residuals[:, None], relations(frame)["pair"]).item()
+    found = estimate(shifted, ONE)
+    assert moves[0] ** 2 > 0.99 * moves @ moves
+    expected = 13 / 14 * moves @ moves - pairs
+    assert found.main.covariances["jackknife"][0, 0] == pytest.approx(expected, rel=1e-5)  # demeaned two ways
+    again = estimate(shifted.sample(frac=1, random_state=1).reset_index(drop=True), ONE)
+    assert again.se(NET, "jackknife") == pytest.approx(found.se(NET, "jackknife"), rel=1e-8)  # sums in another order
+
+
 def test_a_regressor_of_all_pairs_is_carried_by_all_cities_and_one_of_a_city_by_few():
     rng = np.random.default_rng(4)
     frame = known_panel(KnownPanel(n_cities=10, n_years=40), 0)

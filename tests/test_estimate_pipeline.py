@@ -76,6 +76,22 @@ def test_flows_are_oriented_and_tables_joined_by_their_keys(workspace):
     assert row["ln_dkf_htol"] == pytest.approx(np.log1p(n), rel=1e-12)  # the definition
 
 
+def test_rows_that_the_sample_leaves_out_are_counted_in_a_note(workspace):
+    from gis.pipeline.panel import build_panel
+
+    with (workspace / "workspace.toml").open("a", encoding="utf-8") as stream:
+        stream.write('\n[flows]\nfile = "flows/flows.csv"\ndrop_unknown = true\n[sample]\nbal_quantile = [0.1, 0.9]\n')
+    build_panel(workspace)
+    rows = pd.read_parquet(workspace / "out" / "pair_panel.parquet")
+    n = int((rows["row_flag"] == "TRIMMED").sum())
+    assert n > 0
+    plain, inside = "bal ~ ln_dkf_net | pair_id + year", " if row_flag == ''"
+    whole, sample = run_estimation(workspace, formulas=[plain, plain + inside]).estimates
+    assert whole.n - sample.n - sample.n_singletons == n
+    assert any(note.startswith(f"{n} rows that [sample] leaves out are in it; without them") for note in whole.notes)
+    assert not any("[sample]" in note for note in sample.notes)
+
+
 def test_models_named_in_the_call_replace_those_of_the_file(workspace):
     done = run_estimation(workspace, formulas=["bal ~ extra | pair_id + year"])
     assert [e.model.name for e in done.estimates] == ["model1"]

@@ -53,10 +53,11 @@ COMMANDS = {
     "notes": r"notes(?P<names> \w+)?: .+", "format": r"format(?P<names> \w+) %14\.0f",
     "merge": r'merge (1:1|m:1)(?P<names>( \w+)+) using "(?P<using>\w+)\.dta", keep\(master match\) '
     r"keepusing\((?P<new>[\w ]+)\) nogenerate",
-    "egen": r"egen long (?P<made>\w+) = group\((?P<names>\w+)\)", "xtset": r"xtset(?P<names> \w+ \w+)",
+    "egen": r"egen long (?P<made>\w+) = group\((?P<names>\w+)\)",
+    "generate": r"generate double (?P<made>\w+) = (?P<names>\w+( \* \w+)+)", "xtset": r"xtset(?P<names> \w+ \w+)",
     "reghdfe": r"reghdfe(?P<names>( [\w.#]+)+?)(?P<rows> if .+)?, "
     r"(noabsorb|absorb\((?P<fixed>[\w #]+)\)) vce\(cluster (?P<again>\w+)\)",
-    "ivreghdfe": r"ivreghdfe(?P<names>( [\w.#]+)+) \((?P<endog>[\w.# ]+) = (?P<iv>[\w.# ]+)\)"
+    "ivreghdfe": r"ivreghdfe(?P<names>( \w+)+) \((?P<endog>[\w ]+) = (?P<iv>[\w ]+)\)"
     r"(?P<rows> if .+)?, (absorb\((?P<fixed>[\w #]+)\) )?cluster\((?P<again>\w+)\) first",
     "estimates": r'estimates (store m\d+|title: "[^"]*"|table( m\d+)+, b\(%9\.4f\) se\(%9\.4f\) stats\(N r2\))',
 }  # fmt: skip
@@ -88,7 +89,7 @@ def assert_do(path: Path) -> list[str]:
         named = " ".join(groups.get(k, "") for k in ("names", "endog", "iv", "fixed", "again"))
         in_rows = re.sub(r'"[^"]*"|\b(missing|inlist|if)\b|[&|!(),<>=]', " ", groups.get("rows", ""))
         named += " " + " ".join(word for word in in_rows.split() if not re.fullmatch(r"-?[\d.]+", word))
-        for name in re.split(r"[\s#]+", named.replace("c.", "").strip()):
+        for name in re.split(r"[\s#*]+", named.replace("c.", "").strip()):
             assert not name or name in known, f"no variable {name}: {line}"
         if "made" in groups:
             assert groups["made"] not in known, line
@@ -222,6 +223,17 @@ def test_a_failed_script_leaves_none(out: Path, tmp_path: Path, monkeypatch: pyt
     with pytest.raises(WriteFailed, match="mend:  free some space"):
         write_do([(COLUMNS, path)], out, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_products_of_2sls_are_variables_of_their_own(tmp_path: Path) -> None:
+    out = write_panel(tmp_path / "out", {"models": ["iv_moderator:gap_k"]})
+    export(out, "dta")
+    estimated = assert_do(out / "dta" / "lightpanel.do")
+    ends = "absorb(pair_id_no year) cluster(pair_id_no) first"
+    assert f"ivreghdfe bal gap_k hsr ts ipp (ln_dkf_net product1 = iv_hist_tel product2), {ends}" in estimated
+    text = (out / "dta" / "lightpanel.do").read_text("utf-8")
+    assert "generate double product1 = ln_dkf_net * gap_k\n" in text
+    assert "generate double product2 = iv_hist_tel * gap_k\n" in text
 
 
 def test_equal_models_are_written_once(tmp_path: Path) -> None:

@@ -211,6 +211,20 @@ def test_units_and_labels_of_own_columns_reach_the_file(built):
     assert schema.field("gdp_ratio_lh").metadata[b"unit"] == b"1"
 
 
+def test_labels_and_units_say_which_logarithm_was_taken(place):
+    logarithm = SECTIONS.replace("forms", 'unit = "yuan/person"\ntransform = "ln"\nforms')
+    logarithm = logarithm.replace("Output per head", "Output per head" + " of all who live there" * 4)
+    build_panel(configure(place, logarithm))
+    schema = pq.read_schema(place / "out" / "pair_panel.parquet")
+    told = {name: schema.field(name).metadata for name in ("gdp_l", "gdp_product", "gdp_ratio_lh")}
+    labels = {name: told[name][b"label"].decode() for name in told}
+    assert all(label.startswith("ln of Output per head of all") for label in labels.values())
+    assert labels["gdp_l"].endswith("...: of lo")  # a long label keeps its form
+    assert labels["gdp_product"].endswith("...: product of both")
+    assert max(map(len, labels.values())) == 80
+    assert [told[name][b"unit"] for name in told] == [b"ln(yuan/person)", b"(ln(yuan/person))^2", b"1"]
+
+
 def test_the_lineage_learns_of_inputs_and_outputs(built):
     place, _ = built
     from gis.export.lineage import read_lineage

@@ -22,7 +22,7 @@ from gis.pipeline.inputs import read_inputs
 from gis.pipeline.instrument import build_instrument
 from gis.pipeline.panel import build_panel
 from gis.pipeline.sensitivity import compare, levels_by_variant
-from gis.pipeline.specification_panels import Panels, Specification, offices_spread, with_option
+from gis.pipeline.specification_panels import Panels, Specification, spread_of, with_option
 from gis.pipeline.specifications import run_specifications, specifications
 from gis.tables import ESTIMATE_CURVE, check, read_table
 from gis.workspace import read_workspace
@@ -282,15 +282,38 @@ def made(root):
 def test_the_spread_is_the_whole_estimation_with_every_draw(made, option):
     model = Model("iv", "known_net", endog=(NET,), instruments=("iv_hist_tel",))
     frame, _ = with_option(made, option)
-    spread = offices_spread(made, frame, model, option)
+    spread = spread_of(made, frame, estimate(frame, model), option)
     draws = made.built.draws
     more = 1 if option == "zeros=plus1" else 0
     for k, counts in enumerate(draws.counts):
         n = dict(zip(draws.codes, counts + more, strict=True))
         share = frame["city_i"].astype(str).map(n) * frame["city_j"].astype(str).map(n)
         again = estimate(frame.assign(iv_hist_tel=share * frame["national_net"]), model)
-        assert spread.draws[k] == pytest.approx(again.coef(NET), rel=1e-7)  # one demeaning instead of two
-    assert "one city" in offices_spread(made, frame, model, "counts=expected")
+        assert spread.draws[k] == pytest.approx(again.coef(NET), rel=1e-7)  # demeaned by two libraries
+    done = estimate(frame, model)
+    assert "one city" in spread_of(made, frame, done, "counts=expected")
+    assert "drops other pairs" in spread_of(made, frame, done, "zeros=drop_zero")
+
+
+IV_FORMULA = f"known_net ~ 1 | pair_id + year | {NET} ~ iv_hist_tel"
+
+
+@pytest.mark.parametrize("setting", ['zeros = "plus1"', 'counts = "expected"'])
+def test_the_estimate_and_the_base_of_the_curve_draw_the_same_instrument(place, setting):
+    configure(place, "[instrument]\n", f"[instrument]\n{setting}\n")
+    build_instrument(place, threads=1)
+    done = run_estimation(place, formulas=[IV_FORMULA])
+    curve = run_specifications(place, formulas=[IV_FORMULA], levels=["none"], boundaries=["none"], iv=["none"],
+                               threads=1).curve.iloc[0]  # fmt: skip
+    spread = done.spreads["model1"]
+    if "plus1" in setting:
+        assert curve["coef_sd_draws"] == spread.sd
+        configure(place, setting, 'zeros = "keep"')  # the instrument beside it is still the other one
+        assert run_estimation(place, formulas=[IV_FORMULA]).spreads["model1"].sd == spread.sd
+    else:
+        assert np.isnan(curve["coef_sd_draws"])
+        assert spread in curve["notes"]
+        assert f"model1: {spread}." in done.text
 
 
 def test_a_variant_that_cannot_be_made_is_a_row():

@@ -377,6 +377,7 @@ pair_lines = true
 
 [compute]
 threads = 2
+remote = true
 """
 
 LEAST = {

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 import gis
 from gis.cli import app
 from gis.crs import crs_from
-from gis.errors import CrsMissing, GeometryInvalid, OptionInvalid
-from gis.grid import Grid
+from gis.errors import CrsMissing, GeometryInvalid, GridInvalid, OptionInvalid
+from gis.grid import Grid, Zones
 from gis.raster_io import write_raster
 from gis.zonal.names import STATISTICS, WEIGHTED, check_statistics, definition_of, needs_weights
 
@@ -253,3 +253,20 @@ def test_burundi_negatives_are_counted_and_zeroed(real_data):
     assert zeroed.sums[0, 0] == pytest.approx(values.clip(0).sum(), rel=1e-10)  # other order of addition
     assert kept.sums[0, 0] == pytest.approx(values.sum(), rel=1e-10)
     assert dropped.valid[0, 0] == (values >= 0).sum()
+
+
+def test_longitudes_to_360_are_refused_where_a_zone_lies_west(tmp_path):
+    grid = Grid((4, 360), Affine(1, 0, 0, 0, -1, 42), crs_from("EPSG:4326"))
+    raster = write_raster(tmp_path / "r.tif", np.ones(grid.shape), grid, dtype="float32", nodata=-1, cog=False)
+    east, west = (gpd.GeoSeries([shapely.box(x, 39, x + 2, 41)], crs="EPSG:4326") for x in (116, -75))
+    assert gis.zonal_stats(raster, east, "sum")["sum"].tolist() == [4.0]
+    with pytest.raises(GridInvalid, match="mend:  count from -180 on: gdalwarp"):
+        gis.zonal_stats(raster, west, "sum")
+
+
+def test_zones_as_a_value_keep_their_codes(small):
+    raster, frame = small
+    zones = Zones(("中", "角", "外"), frame.geometry.to_numpy(), LAMBERT)
+    found = gis.zonal_stats(raster, zones, "sum")
+    assert found.index.tolist() == ["中", "角", "外"]
+    assert np.array_equal(found["sum"], gis.zonal_stats(raster, frame, "sum")["sum"], equal_nan=True)

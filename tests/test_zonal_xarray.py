@@ -251,7 +251,16 @@ def test_any_real_dtype_is_taken(dtype):
     assert gis.zonal_stats(array, BOX, "sum,count").to_array().values.ravel().tolist() == [5, 6]
 
 
-@pytest.mark.parametrize("attrs", [{"_FillValue": 5}, {"missing_value": 5}, {"nodatavals": (5.0,)}])
+DECLARED = [
+    {"_FillValue": 5},
+    {"missing_value": 5},
+    {"nodatavals": (5.0,)},
+    {"nodata": 5},
+    {"fill_value": 5},
+]
+
+
+@pytest.mark.parametrize("attrs", DECLARED, ids=[next(iter(attrs)) for attrs in DECLARED])
 def test_declared_nodata_is_no_data(attrs):
     array = plain(crs="ESRI:102027", **attrs)
     assert float(gis.zonal_stats(array, BOX, "count")["count"][0]) == 5
@@ -268,12 +277,26 @@ def test_the_input_is_left_as_it_is():
 
 REFUSED = {
     "a NumPy array": (np.ones((3, 3)), OptionInvalid, "mend:  give a DataArray with x and y"),
-    "a Dataset": (plain().to_dataset(name="dn"), OptionInvalid, r"mend:  give one of them: dataset\['name'\]"),
+    "a Dataset": (plain().to_dataset(name="dn"), OptionInvalid, r"mend:  give one of them: dataset\['dn'\]"),
     "no coordinate": (plain().drop_vars("x"), GridInvalid, "mend:  give a DataArray with x and y"),
     "no x": (plain().rename(x="column"), GridInvalid, "mend:  give a DataArray with x and y"),
     "irregular": (plain(x=[0, 1, 2, 4]), GridInvalid, "mend:  interpolate to a regular grid"),
     "NaN": (plain(x=[0, 1, np.nan, 4]), GridInvalid, "mend:  give a DataArray with x and y"),
     "text": (plain(x=list("abcd")), GridInvalid, "mend:  give a DataArray with x and y"),
+    "unsorted": (plain(x=[2.5, 3.5, 0.5, 1.5]), GridInvalid, r"mend:  sort it: array.sortby\('x'\)"),
+    "nodata in words": (
+        plain(nodata="none", crs="ESRI:102027"),
+        RasterInvalid,
+        r"mend:  drop it and say nodata=\.\.\.: del array.attrs",
+    ),
+    "nodata by band": (plain(nodatavals=(0.0, 255.0), crs="ESRI:102027"), RasterInvalid, "mend:  mask each band"),
+    "packed by band": (plain(scales=(0.1, 0.2)), RasterInvalid, "mend:  open it with mask_and_scale=True"),
+    "zone is taken": (
+        plain(crs="ESRI:102027").expand_dims(zone=[1]),
+        OptionInvalid,
+        r"mend:  rename it: array.rename\(zone",
+    ),
+    "sum is taken": (plain(crs="ESRI:102027").assign_coords(sum=1), OptionInvalid, "or drop it: array.drop_vars"),
     "one row": (plain().isel(y=[0]), GridInvalid, "mend:  keep two rows"),
     "the same place twice": (plain(x=[1, 1, 1, 1]), GridInvalid, "mend:  interpolate to a regular grid"),
     "no CRS": (plain(), CrsMissing, 'mend:  name it: raster_crs="EPSG:4326"'),
@@ -303,6 +326,67 @@ def test_two_crs_for_one_array_are_refused():
     assert found["count"].values.tolist() == [6]
 
 
-def test_weights_go_with_files():
-    with pytest.raises(OptionInvalid, match="mend:  write the array to a GeoTIFF"):
-        gis.zonal_stats(plain(crs="ESRI:102027"), BOX, "weighted_mean", weights="people.tif")
+def test_longitudes_to_360_are_refused_where_a_zone_lies_west():
+    """A model's grid from 0 to 360: the west of Greenwich would be empty without a word."""
+    y, x = np.arange(-89.5, 90), np.arange(0.5, 360)
+    array = plain(np.ones((180, 360)), y=y, x=x, crs="EPSG:4326").rename(x="lon", y="lat")
+    east, west = (gpd.GeoSeries([shapely.box(a, -20, a + 10, -10)], crs="EPSG:4326") for a in (20, -60))
+    assert float(gis.zonal_stats(array, east, "count")["count"][0]) == 100
+    with pytest.raises(GridInvalid, match=r"mend:  count from -180 on.*array.assign_coords\(lon="):
+        gis.zonal_stats(array, west, "count")
+    with pytest.raises(GridInvalid, match="mend:  count from -180 on"):
+        gis.zonal_stats(array, west.to_crs("ESRI:54009"), "count")
+    world = array.assign_coords(lon=array.lon - 180)
+    with pytest.raises(GridInvalid, match="mend:  count from -180 on"):
+        gis.zonal_stats(world, west, "weight_sum", weights=array)
+    mended = array.assign_coords(lon=(array.lon + 180) % 360 - 180).sortby("lon")
+    assert float(gis.zonal_stats(mended, west, "count")["count"][0]) == 100
+    # half a cell beyond 180, as grids of cell centres from -180 to 180 have, is no second name
+    beyond = plain(np.ones((180, 361)), y=y, x=np.arange(-180.0, 181), crs="EPSG:4326")
+    assert float(gis.zonal_stats(beyond, west, "count")["count"][0]) == pytest.approx(
+        100, rel=1e-12
+    )  # shares of halves
+
+
+def test_a_slice_without_data_is_empty_and_no_other(cube, zones, numbers):
+    holes = cube.copy()
+    holes[0] = np.nan
+    for array in (holes, holes.chunk(y=300)):
+        found = gis.zonal_stats(array, zones, EVERYTHING).compute()
+        assert found["count"].sel(year=2019).values.max() == found["variety"].sel(year=2019).values.max() == 0
+        assert np.isnan(found[["sum", "median", "gini", "max"]].sel(year=2019).to_array().values).all()
+        xr.testing.assert_identical(found.sel(year=2020), numbers.sel(year=2020))
+
+
+def test_the_description_of_the_crs_stays_with_the_map(cube, zones):
+    described = cube.assign_coords(spatial_ref=xr.DataArray(0, attrs={"crs_wkt": WKT})).isel(band=0)
+    assert set(gis.zonal_stats(described, zones, "sum").coords) == {"zone", "year", "band"}
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_no_slices_give_no_columns(cube, zones, lazy):
+    none = cube.isel(year=slice(0, 0))
+    found = gis.zonal_stats(none.chunk() if lazy else none, zones, "sum,median")
+    assert found.compute().sizes == {"zone": 4, "year": 0, "band": 2}
+
+
+def test_packed_integers_are_read_as_xarray_unpacks_them(tmp_path):
+    rioxarray = pytest.importorskip("rioxarray")
+    import rasterio
+
+    values = np.random.default_rng(3).integers(-1, 200, (40, 50)).astype("int16")
+    path = tmp_path / "packed.tif"
+    profile = {"driver": "GTiff", "height": 40, "width": 50, "count": 1, "dtype": "int16", "nodata": -1, "crs": WKT}
+    with rasterio.open(path, "w", transform=Affine(1, 0, 0, 0, -1, 40), **profile) as out:
+        out.write(values, 1)
+        out.scales, out.offsets = (0.25,), (3.0,)
+    zone = gpd.GeoSeries([shapely.Point(20, 20).buffer(15)], crs=LAMBERT)
+    names = ["count", "sum", "median", "gini"]
+    with (
+        rioxarray.open_rasterio(path) as array,
+        pytest.raises(RasterInvalid, match="mend:  open it with mask_and_scale"),
+    ):
+        gis.zonal_stats(array, zone, names)
+    with rioxarray.open_rasterio(path, mask_and_scale=True, chunks={}) as array:  # quarters: float32 is exact
+        found = gis.zonal_stats(array, zone, names).isel(band=0).compute().to_dataframe()[names]
+    assert np.array_equal(found, gis.zonal_stats(path, zone, names))

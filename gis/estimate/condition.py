@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import difflib
 import operator
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,7 +54,8 @@ def rows_where(frame: pd.DataFrame, condition: str, where: str) -> Bools:
     try:
         tree = ast.parse(condition.strip(), mode="eval").body
     except (SyntaxError, ValueError) as error:
-        raise _unreadable(condition, str(error).split(" (<")[0], where) from error
+        why = "equality is written ==" if _has_single_equals(condition) else str(error).split(" (<")[0]
+        raise _unreadable(condition, why, where) from error
     try:
         found = _value(frame, tree)
     except _Refused as refused:
@@ -63,6 +65,10 @@ def rows_where(frame: pd.DataFrame, condition: str, where: str) -> Bools:
     if not _is_condition(found):
         raise _unreadable(condition, f"it is a value, not a condition; do you mean {condition} == 1?", where)
     return np.broadcast_to(found, len(frame)).copy()
+
+
+def _has_single_equals(condition: str) -> bool:
+    return bool(re.search(r"(?<![=!<>])=(?!=)", condition))
 
 
 class _Refused(Exception):

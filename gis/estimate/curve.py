@@ -33,7 +33,7 @@ def specification_curve(
     models: Iterable[Model],
     term: str,
     *,
-    spread: Callable[[pd.DataFrame, Model], Spread | str] | None = None,
+    spread: Callable[[pd.DataFrame, Estimate], Spread | str] | None = None,
 ) -> pd.DataFrame:
     """Estimate every model on every variant of the panel and collect one coefficient.
 
@@ -42,7 +42,7 @@ def specification_curve(
     variants : name -> DataFrame, or name -> function that returns one (so that one panel is in memory at a time)
         Measures, presets, boundary vintages, versions of the instrument.
     term : regressor to collect; models without it are refused.
-    spread : what gives the spread of a 2SLS model's endogenous coefficient over draws of its instrument, or says why
+    spread : what gives the spread of a 2SLS estimate's endogenous coefficient over draws of its instrument, or says why
         there is none; asked where ``term`` is that coefficient.
 
     Returns
@@ -80,7 +80,7 @@ def specification_curve(
                 continue
             row = _row_start(variant, model, term) | _curve_row(found, term)
             rows.append(
-                row | (_spread_row(spread(frame, model), row["notes"]) if spread and term in model.endog else {})
+                row | (_spread_row(spread(frame, found), row["notes"]) if spread and term in model.endog else {})
             )
     columns = [c for c in ESTIMATE_CURVE.columns if c not in ESTIMATE_CURVE.optional]
     numbers = [c for c in columns if COLUMNS[c].dtype == "float64"]

@@ -5,6 +5,7 @@ In: a pair-year frame, a `Model`. Out: `Design`: arrays of the estimation sample
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -43,12 +44,13 @@ class Design:
     model: Model
     """What is estimated."""
     y: Floats = field(repr=False)
-    """(n,) outcome."""
+    """(n,) outcome over ``scales[model.outcome]``."""
     columns: dict[str, Floats] = field(repr=False)
     """Term -> (n,) values over ``scales[term]``, finite."""
     scales: dict[str, float] = field(repr=False)
-    """Term -> power of two near its standard deviation: libraries drop columns below an absolute size, and an
-    instrument of 1e-8 would be gone. A power of two changes no digit."""
+    """Outcome and terms -> power of two near the standard deviation: libraries drop columns below an absolute size and
+    demean to an absolute tolerance: an instrument of 1e-8 would be gone, an outcome of 1e9 demeaned for ever. A power
+    of two changes no digit."""
     effects: tuple[Codes, ...] = field(repr=False)
     """(n,) codes 0, 1, ... of every effect."""
     rows: Codes = field(repr=False)
@@ -141,7 +143,7 @@ def design_from_frame(frame: pd.DataFrame, model: Model) -> Design:
     effects = tuple(_codes(e[inside]) for e in effects)
     return Design(
         model=model,
-        y=numbers[model.outcome][rows],
+        y=columns[model.outcome],
         columns=columns,
         scales=scales,
         effects=effects,
@@ -212,10 +214,12 @@ def _check_columns(frame: pd.DataFrame, model: Model) -> None:
     needed = dict.fromkeys((*KEYS, *model.columns, *model.effect_columns))
     missing = [c for c in needed if c not in frame.columns]
     if missing:
+        near = dict.fromkeys(n for c in missing for n in difflib.get_close_matches(c, map(str, frame.columns), n=1))
         raise TableInvalid(
             f"the panel has no column {', '.join(missing)}",
             where=f"{model.name}: {model.formula}",
-            mend=f"join a table with {', '.join(missing)} by pair_id and year ([estimate] tables), or change the model",
+            mend=(f"did you mean {', '.join(near)}? Else " if near else "")
+            + f"join a table with {', '.join(missing)} by pair_id and year ([estimate] tables), or change the model",
         )
     if frame.duplicated(["pair_id", "year"]).any():
         n = int(frame.duplicated(["pair_id", "year"]).sum())
@@ -269,7 +273,7 @@ def _joint_codes(first: pd.Series[Any], second: pd.Series[Any]) -> tuple[Codes, 
 
 def _terms(model: Model, numbers: dict[str, Floats], rows: Codes) -> tuple[dict[str, Floats], dict[str, float]]:
     columns, scales = {}, {}
-    for term in (*model.terms, *model.instruments):
+    for term in (*model.terms, *model.instruments, model.outcome):
         first, *others = term.split(":")
         values = numbers[first][rows]
         for other in others:

@@ -118,8 +118,7 @@ def _equation(
     degrees: dict[Clustering, Floats], outcome: str = "",
 ) -> Equation:  # fmt: skip
     """Undo the scaling of the columns."""
-    left = design.scales.get(outcome, 1.0)
-    factor = left / design.scale(terms)
+    factor = design.scales[outcome or design.model.outcome] / design.scale(terms)
     return Equation(
         stage,
         outcome or design.model.outcome,
@@ -134,7 +133,7 @@ def _instrumental(design: Design, within: Within) -> tuple[tuple[Equation, ...],
     if not within.endog_terms:
         return (), None
     stages = first_stages(within, design)
-    scale = design.scales[within.endog_terms[0]]
+    scale = design.scales[within.endog_terms[0]] / design.scales[design.model.outcome]
     sets = anderson_rubin_sets(stages)
     return _equations(design, within, stages), Strength(
         rank_f=rank_f(stages),

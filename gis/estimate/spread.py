@@ -105,7 +105,8 @@ def instrument_spread(
     factor = np.ones(design.n) if series is None else frame[series].to_numpy(dtype=np.float64)[design.rows]
     y, x = (shares @ np.bincount(design.pair, factor * v, minlength=design.n_pairs) for v in _freed(design, main))
     term = model.endog[0]
-    return Spread(main.coef(term), main.se(term, clustering), clustering, y / x / design.scales[term])
+    coefs = y / x * (design.scales[model.outcome] / design.scales[term])
+    return Spread(main.coef(term), main.se(term, clustering), clustering, coefs)
 
 
 def _freed(design: Design, found: Estimate) -> tuple[Floats, Floats]:

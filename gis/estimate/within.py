@@ -22,6 +22,10 @@ ABSORBED = 1e-12
 """Share of a column's variance below which the effects have taken all of it: demeaning leaves rounding of about 1e-8
 of a standard deviation behind, 1e-16 of the variance, and a real variable keeps far more than 1e-12."""
 
+TOLERANCE = 1e-13
+"""Of demeaning, as a share of a column's largest value: 500 times the rounding of one, so that it is always reached.
+pyhdfe's own, 1e-8 in the column's unit, leaves too much for products with columns that are not demeaned (`spread`)."""
+
 COLLINEAR = 1e-10
 """Share of a demeaned column's variance below which the terms before it explain it: 1e-5 of a standard deviation."""
 
@@ -68,15 +72,21 @@ def demean(design: Design, columns: Floats) -> Floats:
 
     Notes
     -----
-    pyhdfe (Gortmaker and Tarascina 2020), alternating projections with a tolerance of 1e-10.
+    pyhdfe (Gortmaker and Tarascina 2020), alternating projections until no value moves by more than `TOLERANCE` of its
+    column's largest.
     """
+    columns = columns - columns.mean(axis=0)
     if not design.effects:
-        return np.asarray(columns - columns.mean(axis=0))
+        return np.asarray(columns)
     import pyhdfe
 
     ids = np.column_stack(design.effects)
-    absorb = pyhdfe.create(ids, drop_singletons=False, compute_degrees=False, residualize_method="map")
-    return np.asarray(absorb.residualize(np.ascontiguousarray(columns)))
+    absorb = pyhdfe.create(
+        ids, drop_singletons=False, compute_degrees=False, residualize_method="map", options={"tol": TOLERANCE}
+    )
+    largest = np.abs(columns).max(axis=0)
+    largest[largest == 0] = 1.0
+    return np.asarray(absorb.residualize(np.ascontiguousarray(columns / largest)) * largest)
 
 
 def within_from_design(design: Design) -> Within:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gis.errors import OptionInvalid, TableInvalid
+from gis.raster_io import RasterPath, RemoteFile
 from gis.tables import atomic_path
 
 FORMAT = "lightpanel lineage 1"
@@ -45,7 +46,8 @@ class Input:
     role: str
     """What it was read as: ``lights``, ``population``, ``boundaries.city``, ..."""
     path: str
-    """Relative to the workspace, with forward slashes; absolute for a file outside it."""
+    """Relative to the workspace, with forward slashes; absolute for a file outside it; an address as it is, without
+    signature."""
     sha256: str
     """Of the whole file."""
     size_bytes: int
@@ -60,6 +62,8 @@ class Input:
     """Whether the config declares it made up, not observed."""
     notes: tuple[str, ...] = ()
     """What was found out or done on reading."""
+    etag: str | None = None
+    """The server's mark of the content, for an object read by address; a file has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,7 @@ class Lineage:
     created_utc: str = ""
     """When the file was written, ISO 8601."""
 
-    def add_input(self, role: str, path: str | Path, *, sha256: str | None = None, **facts: Any) -> str:
+    def add_input(self, role: str, path: str | RasterPath, *, sha256: str | None = None, **facts: Any) -> str:
         """Record a file that was read; returns its path as `add_output` wants it in ``made_from``.
 
         Parameters
@@ -107,10 +111,14 @@ class Lineage:
         **facts
             ``crs``, ``nodata``, ``year``, ``is_synthetic``, ``notes`` of `Input`.
         """
-        path = Path(path)
-        name = self.relative(path)
-        size = path.stat().st_size
-        self.inputs[f"{name}|{role}"] = Input(role, name, sha256 or sha256_of(path), size, **facts)
+        if isinstance(path, RemoteFile):
+            name, size, facts = str(path), path.size, facts | {"etag": path.etag}
+            sha256 = sha256 or path.sha256()
+        else:
+            path = Path(path)
+            name, size = self.relative(path), path.stat().st_size
+            sha256 = sha256 or sha256_of(path)
+        self.inputs[f"{name}|{role}"] = Input(role, name, sha256, size, **facts)
         return name
 
     def add_output(

@@ -186,9 +186,15 @@ def _stata_panel(planned: PanelPlan) -> list[str]:
             numbers[column] += "_"
         lines.append(f"egen long {numbers[column]} = group({names[column]})")
     lines.append(f"xtset {numbers['pair_id']} year")
+    products: dict[str, str] = {}
+    for term in dict.fromkeys(t for m in planned.models if m.endog for t in (*m.terms, *m.instruments) if ":" in t):
+        products[term] = f"product{len(products) + 1}"
+        while products[term] in names.values():
+            products[term] += "_"
+        lines.append(f"generate double {products[term]} = {' * '.join(names[c] for c in term.split(':'))}")
     for k, model in enumerate(planned.models, start=1):
         title = _plain(model.title or model.name).replace('"', "'")
-        lines += [f"* {title}: {model.formula}", _stata_command(model, names, numbers)]
+        lines += [f"* {title}: {model.formula}", _stata_command(model, names, numbers, products)]
         lines += [f'estimates title: "{title}"', f"estimates store m{k}"]
     lines += [f"* {line}" for line in _left_out(planned)]
     if planned.models:
@@ -201,9 +207,19 @@ def _is_text(table: Table, column: str) -> bool:
     return column in table.columns and table.column(column).dtype == "string"
 
 
-def _stata_command(model: Model, names: Mapping[str, str], numbers: Mapping[str, str]) -> str:
+def _stata_command(
+    model: Model, names: Mapping[str, str], numbers: Mapping[str, str], products: Mapping[str, str]
+) -> str:
+    """One command; products are c.a#c.b in reghdfe, and variables of their own in ivreghdfe.
+
+    Users report that ivreghdfe does not take all of Stata's products among endogenous regressors and instruments.
+    """
+
+    def product(term: str) -> str:
+        return products[term] if model.endog else "#".join(f"c.{names[c]}" for c in term.split(":"))
+
     def terms(of: Iterable[str]) -> str:
-        return " ".join(names[t] if ":" not in t else "#".join(f"c.{names[c]}" for c in t.split(":")) for t in of)
+        return " ".join(product(t) if ":" in t else names[t] for t in of)
 
     absorbed = " ".join("#".join(numbers.get(c, names[c]) for c in e.split("^")) for e in model.effects)
     rows = f"if {translated(model.where, 'stata', names)}" if model.where else ""

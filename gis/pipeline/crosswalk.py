@@ -192,7 +192,7 @@ def crosswalk_layers(
     *,
     weight: Weight = "population",
     year: int | None = None,
-    raster: Path | None = None,
+    raster: str | Path | None = None,
     level: LayerLevel = "city",
     workspace: str | Path | Workspace = ".",
     max_uncovered: float = MAX_UNCOVERED,
@@ -224,7 +224,9 @@ def crosswalk_layers(
     return walk
 
 
-def _raster(weight: str, year: int | None, raster: Path | None, workspace: str | Path | Workspace) -> WeightRaster:
+def _raster(
+    weight: str, year: int | None, raster: str | Path | None, workspace: str | Path | Workspace
+) -> WeightRaster:
     from dataclasses import replace
 
     if raster is not None:

@@ -7,13 +7,16 @@ by year.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gis.errors import TableInvalid
+from gis.errors import GisError, TableInvalid
 from gis.estimate import Estimate, Model, estimate, frames_from_estimates, model_from_formula, named_models
+from gis.estimate.condition import rows_where
+from gis.estimate.models import TELEGRAPH
 from gis.tables import ESTIMATE_CURVE, OFFICE_DRAW, PAIR_YEAR, TABLES, Table, atomic_path, read_table, write_table
 from gis.tables.foreign import read_foreign
 from gis.workspace import Estimation, Workspace, read_workspace
@@ -22,10 +25,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from gis.estimate import Spread
+    from gis.estimate.inference import Clustering
 
 Report = Callable[[str, int, int], None]
 PAIR_KEYS = (("pair_id", "year"), ("pair_id",))
 """Keys of tables that can be joined to the pair panel."""
+LEFT_OUT = ("RESTRICTED", "TRIMMED")
+"""``row_flag`` of rows that have all they need and are left out of the sample by choice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +42,9 @@ class EstimationResult:
     """Where it ran."""
     estimates: tuple[Estimate, ...]
     """One per model."""
-    spreads: dict[str, Spread]
-    """Model -> spread over the draws of the offices, for 2SLS models with one instrument where draws are there."""
+    spreads: dict[str, Spread | str]
+    """Model -> spread over the draws of the offices, or why there is none; for models with the telegraph, where draws
+    are there."""
     text: str
     """The table as Markdown."""
     paths: dict[str, Path]
@@ -68,18 +75,32 @@ def run_estimation(
     place = workspace if isinstance(workspace, Workspace) else read_workspace(workspace)
     config = place.config.estimate
     say = report or (lambda step, done, n: None)
-    chosen = _models(config, models, formulas)
+    chosen = chosen_models(config, models, formulas)
     panel, sources = read_panel(place)
     found: list[Estimate] = []
     for k, model in enumerate(chosen):
         say("estimating", k, len(chosen))
-        found.append(estimate(panel, model))
+        found.append(_with_outsiders(panel, estimate(panel, model)))
     say("estimating", len(chosen), len(chosen))
-    spreads = _spreads(place, panel, found, config)
-    return _write(place, tuple(found), spreads, panel, sources)
+    return _write(place, tuple(found), _spreads(place, panel, found), panel, sources)
 
 
-def _models(config: Estimation, models: Sequence[str], formulas: Sequence[str]) -> list[Model]:
+def _with_outsiders(panel: pd.DataFrame, found: Estimate) -> Estimate:
+    """The estimate, with a note where rows are in it that ``[sample]`` leaves out of its own."""
+    model = found.model
+    if "row_flag" not in panel:
+        return found
+    inside = panel["row_flag"].isin(LEFT_OUT) & panel[list(model.columns)].notna().all(axis=1)
+    if model.where:
+        inside &= rows_where(panel, model.where, model.name)
+    if not inside.any():
+        return found
+    note = "rows that [sample] leaves out are in it; without them: estimate.where = \"row_flag == ''\""
+    return replace(found, notes=(*found.notes, f"{int(inside.sum())} {note}"))
+
+
+def chosen_models(config: Estimation, models: Sequence[str] = (), formulas: Sequence[str] = ()) -> list[Model]:
+    """The models named, or those of ``[estimate]`` where none is, on the rows of ``estimate.where``."""
     rows = config.where
     if models or formulas:
         chosen = [replace(m, where=rows) for name in models for m in named_models(name)]
@@ -132,21 +153,58 @@ def _join(panel: pd.DataFrame, table: pd.DataFrame, where: Path) -> pd.DataFrame
     return panel.merge(table[[*keys, *new]], on=keys, how="left", validate="many_to_one")
 
 
-def _spreads(place: Workspace, panel: pd.DataFrame, found: Sequence[Estimate], config: Estimation) -> dict[str, Spread]:
+def _spreads(place: Workspace, panel: pd.DataFrame, found: Sequence[Estimate]) -> dict[str, Spread | str]:
     path = place.out / f"{OFFICE_DRAW.name}.parquet"
     if not path.is_file():
         return {}
-    from gis.estimate import instrument_spread
+    import pyarrow.parquet as pq
 
     draws = read_table(OFFICE_DRAW, path)
-    suited = [e.model for e in found if e.model.instruments == ("iv_hist_tel",) and len(e.model.endog) == 1]
-    return {m.name: instrument_spread(panel, m, draws, clustering=config.clustering) for m in suited}
+    # Settings of the step that made the instrument: those of the config may have changed since.
+    made = json.loads((pq.read_schema(path).metadata or {}).get(b"lightpanel", b"{}")).get("instrument", {})
+    how = {key: str(made.get(key, usual)) for key, usual in (("counts", "hard"), ("zeros", "keep"))}
+    clustering = place.config.estimate.clustering
+    suited = [e for e in found if any(TELEGRAPH in t.split(":") for t in e.model.instruments)]
+    return {e.model.name: offices_spread(panel, e, draws, clustering=clustering, **how) for e in suited}
+
+
+def offices_spread(
+    panel: pd.DataFrame,
+    found: Estimate,
+    draws: pd.DataFrame,
+    *,
+    counts: str,
+    zeros: str,
+    clustering: Clustering = "pair",
+) -> Spread | str:
+    """Spread of a 2SLS coefficient over the draws of the offices, or why there is none.
+
+    Parameters
+    ----------
+    panel, found : a panel and an estimate on it.
+    draws : rows of ``OFFICE_DRAW``.
+    counts, zeros : of ``[instrument]``, as the panel's instrument was made.
+    """
+    from gis.estimate import instrument_spread
+
+    if found.model.instruments != (TELEGRAPH,) or len(found.model.endog) != 1:
+        return "no spread: the draws are of the telegraph offices alone"
+    if counts != "hard":
+        return "no spread: the draws count an office in one city"
+    if zeros == "drop_zero":
+        return "no spread: every draw drops other pairs"
+    if zeros == "plus1":
+        draws = draws.assign(share_root=1.0 + draws["n_offices"])  # less a factor of the draw, which 2SLS does not see
+    try:
+        return instrument_spread(panel, found.model, draws, clustering=clustering, found=found)
+    except GisError as error:
+        return f"no spread: {error.what}"
 
 
 def _write(
     place: Workspace,
     found: tuple[Estimate, ...],
-    spreads: dict[str, Spread],
+    spreads: dict[str, Spread | str],
     panel: pd.DataFrame,
     sources: dict[str, Path],
 ) -> EstimationResult:
@@ -173,8 +231,10 @@ def _write(
     return EstimationResult(place, found, spreads, markdown, paths)
 
 
-def spread_text(name: str, spread: Spread) -> str:
+def spread_text(name: str, spread: Spread | str) -> str:
     """One sentence on what the draws of the offices do to a coefficient."""
+    if isinstance(spread, str):
+        return f"{name}: {spread}."
     low, middle, high = spread.percentiles()
     return (
         f"{name}: {spread.coef:.4f}, standard error {spread.se:.4f} with the offices as read; over {spread.draws.size} "

@@ -121,7 +121,7 @@ def build_instrument(
         "expected": lambda: expected_exposure(probable),
         "split": lambda: expected_exposure(split, "split"),  # type: ignore[arg-type]
     }
-    instruments = _instruments(place, source, pairs, exposure[source.counts]())
+    instruments = instruments_from_exposure(place, source, pairs, exposure[source.counts]())
     diagnostics = _diagnostics(instruments)
     draws = _draws(place, source, offices, cities, sheet, threads, say)
     roster = tuple(sorted(set(pairs["city_i"]) | set(pairs["city_j"])))
@@ -248,9 +248,10 @@ def read_flows(path: Path) -> pd.DataFrame:
 # --- computing -----------------------------------------------------------------------------------------------------
 
 
-def _instruments(
+def instruments_from_exposure(
     place: Workspace, source: InstrumentSource, pairs: pd.DataFrame, exposure: Exposure
 ) -> dict[str, Instrument]:
+    """``iv_hist_tel`` of counted offices and, where configured, ``iv_1984_tel``, for all rows of a pair panel."""
     from gis.historical.exposure import read_counts
     from gis.panel.instrument import InstrumentOptions, instrument, rows_after
 
@@ -351,7 +352,7 @@ def _frames(
         "office": office_rows(offices, hard, probable),
         "office_city": probability_rows(offices, probable),
         "city_office": count_rows(hard, probable, split),
-        "pair_instrument": _instrument_rows(instruments),
+        "pair_instrument": instrument_rows(instruments),
         "instrument_year": first.by_year,
         "instrument_diagnostics": diagnostics,
     }
@@ -362,7 +363,8 @@ def _frames(
     return frames
 
 
-def _instrument_rows(instruments: dict[str, Instrument]) -> pd.DataFrame:
+def instrument_rows(instruments: dict[str, Instrument]) -> pd.DataFrame:
+    """Rows of ``PAIR_INSTRUMENT``; without telephones their columns are empty."""
     first = instruments["iv_hist_tel"].rows
     phones = instruments.get("iv_1984_tel")
     return first.rename(columns={"share": "office_share", "iv": "iv_hist_tel"}).assign(

@@ -22,6 +22,7 @@ from gis.pipeline.inputs import Inputs, vector_file
 from gis.raster_io import check_range
 from gis.rasters.series import SeriesFile
 from gis.zonal.center import center_coverage
+from gis.zonal.compiled import compile_ahead
 from gis.zonal.coverage import Coverage
 from gis.zonal.engine import WHOLE_CELLS, Job, StripMask, ZoneSums, run_jobs
 from gis.zonal.layer import LightLayer, light_layer, light_totals, population_totals
@@ -340,6 +341,8 @@ def compute_levels(
     """Per-capita luminosity of every unit of every layer in every year; rasters are summed on ``client`` if given."""
     import pandas as pd
 
+    files = (*inputs.lights.files, *inputs.population.files)
+    compile_ahead((f.info.working_dtype for f in files), report)
     step = _Levels(inputs, threads, report, client)
     step.read_all()
     by_layer, national = {}, []

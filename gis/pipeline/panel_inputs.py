@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gis.grid import Zones
     from gis.panel.citations import CitationFlows
     from gis.panel.flows import FlowTable
+    from gis.raster_io import RasterPath
 
 T = TypeVar("T")
 
@@ -44,7 +45,7 @@ class PanelInputs:
     """Date the boundaries of the panel stood; empty where unknown."""
     level: str = "city"
     """What the roster is made of: city or district."""
-    files: dict[str, Path] = field(default_factory=dict)
+    files: dict[str, RasterPath] = field(default_factory=dict)
     """Role -> file, of everything read: for the lineage."""
     notes: list[str] = field(default_factory=list)
     """What a reader of the results must know, one sentence each."""

@@ -6,7 +6,6 @@ In: a workspace, polygons of its run, a year. Out: one longitude and latitude pe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gis.grid import Zones
-    from gis.raster_io import CellRules, RasterInfo
+    from gis.raster_io import CellRules, RasterInfo, RasterPath
     from gis.workspace import Workspace
     from gis.zonal.coverage import Coverage
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 def population_points(
     place: Workspace, zones: Zones, codes: Sequence[str], year: int
-) -> tuple[Floats, tuple[Path, ...]]:
+) -> tuple[Floats, tuple[RasterPath, ...]]:
     """(n_codes, 2) longitude and latitude of every unit's population in a year, NaN for a unit without any [degree].
 
     Returns

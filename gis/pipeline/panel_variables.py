@@ -164,10 +164,15 @@ class Variables:
         names, variable = city_variable(source.name, matrix, source.forms, lag=source.lag)
         told = source.label or (source.column if source.per is None else f"{source.column} over {source.per}")
         when = f", {source.year}" if source.year is not None else ""
+        told, unit = f"{told}{when}", source.unit
+        if source.transform != "none":
+            told = f"{'ln' if source.transform == 'ln' else 'ln(1 + x)'} of {told}"
+            unit = unit if unit == "1" else f"ln({unit})"
         columns = []
         for name, form in zip(names, source.forms, strict=True):
-            unit = "1" if form == "ratio_lh" else f"({source.unit})^2" if form == "product" else source.unit
-            columns.append(declared(name, unit, f"{told}{when}: {IN_WORDS[form]}", role))
+            of_form = {"ratio_lh": "1", "product": unit if unit == "1" else f"({unit})^2"}.get(form, unit)
+            words = f": {IN_WORDS[form]}"  # what tells the forms apart is not what a long label loses
+            columns.append(declared(name, of_form, shortened(told, LABEL - len(words)) + words, role))
         return variable, columns
 
     def _pair(self, source: PairCovariate, frame: pd.DataFrame) -> Variable:
@@ -328,7 +333,12 @@ def declared(name: str, unit: str, label: str, role: str) -> Column:
             where=role,
             mend="give the variable another name",
         )
-    return Column(name, "float64", unit, label if len(label) <= LABEL else label[: LABEL - 3].rstrip() + "...")
+    return Column(name, "float64", unit, shortened(label, LABEL))
+
+
+def shortened(text: str, room: int) -> str:
+    """The text, or as much of it as there is room for, with dots."""
+    return text if len(text) <= room else text[: room - 3].rstrip() + "..."
 
 
 def looked_up(frame: pd.DataFrame, names: tuple[str, ...], codes: tuple[str, ...]) -> Variable:

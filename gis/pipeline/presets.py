@@ -129,7 +129,7 @@ def prepare(inputs: Inputs, *, threads: int | None = None, report: Report | None
         if options.rasters:
             path = inputs.workspace.out / "projected" / f"{name}_{file.year}.tif"
             with atomic_path(path) as temporary:
-                shutil.copyfile(made.path, temporary)
+                shutil.copyfile(str(made.path), temporary)
             rasters[f"{name} {file.year} projected"] = path
         if report:
             report("reprojecting", done + 1, len(jobs))

@@ -16,7 +16,7 @@ from gis.crs import crs_from, same_crs
 from gis.errors import OptionInvalid
 from gis.graph import run_tasks
 from gis.grid import Grid
-from gis.raster_io import CellRules, RasterInfo, read_info
+from gis.raster_io import CellRules, RasterInfo, RasterPath, RemoteFile, read_info
 from gis.rasters.catalogue import CUSTOM, PRODUCTS, Product, product_for, rules_for
 from gis.reproject import (
     LOSS_MAX,
@@ -95,8 +95,9 @@ def reproject_files(
         The disk is full or the folder cannot be written.
     """
     folder = Path(out)
-    paths = _names([Path(r) for r in rasters], folder)
     infos = [read_info(path, band=band, crs=raster_crs, config_key="--raster-crs") for path in rasters]
+    sources = [i.path if isinstance(i.path, RemoteFile) else Path(r) for i, r in zip(infos, rasters, strict=True)]
+    paths = _names(sources, folder)
     kinds = [_kind_of(info, kind) for info in infos]
     rules = [_rules(info, product, k, nodata) for info, (product, k) in zip(infos, kinds, strict=True)]
     how = [check_resampling(k, resampling, i_know=i_know) for _, k in kinds]
@@ -123,12 +124,12 @@ def reproject_files(
     return Reprojected(tuple(paths), frame, tuple(notes))
 
 
-def _names(rasters: list[Path], folder: Path) -> list[Path]:
+def _names(rasters: Sequence[RasterPath], folder: Path) -> list[Path]:
     if not rasters:
         raise OptionInvalid("no raster is named", mend="lightpanel reproject pop_2019.tif --kind count -o projected")
-    paths = [folder / f"{path.stem}.tif" for path in rasters]
+    paths = [folder / f"{Path(path.name).stem}.tif" for path in rasters]
     for source, path in zip(rasters, paths, strict=True):
-        if path.resolve() == source.resolve():
+        if isinstance(source, Path) and path.resolve() == source.resolve():
             raise OptionInvalid("the raster would be written over itself", where=path, mend="name another folder: -o")
     twice = sorted({p.name for p in paths if paths.count(p) > 1})
     if twice:
@@ -138,7 +139,7 @@ def _names(rasters: list[Path], folder: Path) -> list[Path]:
     return paths
 
 
-def product_of(path: Path) -> Product | None:
+def product_of(path: RasterPath) -> Product | None:
     """The product whose files are called like this one; None for an unknown name, or one that several use."""
     found = [
         product

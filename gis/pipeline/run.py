@@ -357,7 +357,8 @@ def _lineage(inputs: Inputs) -> Lineage:
             lineage.add_input(
                 role,
                 file.path,
-                sha256=file_sha256(file.path, inputs.workspace.cache),
+                # file.sha256 is also that of files beside it, which the lineage names but does not mix in
+                sha256=file_sha256(file.path, inputs.workspace.cache) if file.info.sidecars else file.sha256,
                 crs=crs_name(file.info.grid.crs),
                 nodata=file.info.nodata,
                 year=file.year,

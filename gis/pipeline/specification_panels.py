@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from gis import tables
 from gis.errors import GisError
-from gis.estimate import Model, Spread, instrument_spread
-from gis.estimate.models import TELEGRAPH
+from gis.estimate import Estimate, Spread
 from gis.panel.instrument import Denominator, LeaveOut, NationalRule, ZeroRule
-from gis.pipeline.estimate import read_panel
+from gis.pipeline.estimate import offices_spread, read_panel
 from gis.pipeline.inputs import Inputs, read_layers
-from gis.pipeline.instrument import InstrumentResult, _instrument_rows, _instruments, build_instrument
+from gis.pipeline.instrument import InstrumentResult, build_instrument, instrument_rows, instruments_from_exposure
 from gis.pipeline.levels import LevelTables, compute_levels
 from gis.pipeline.panel import batches_of, roster_of_file
 from gis.pipeline.panel_inputs import PanelInputs
@@ -168,9 +167,9 @@ class Panels:
                 return self._built[ground]
             built = self._built[ground]
             pairs = tables.read_table(tables.PAIR_YEAR, place.out / f"{tables.PAIR_YEAR.name}.parquet")
-            found = _instruments(place, source, pairs, _exposure(place, source, built))
+            found = instruments_from_exposure(place, source, pairs, _exposure(place, source, built))
         table = tables.PAIR_INSTRUMENT
-        tables.write_table(table, _instrument_rows(found), place.out / f"{table.name}.parquet")
+        tables.write_table(table, instrument_rows(found), place.out / f"{table.name}.parquet")
         return replace(built, workspace=place, instruments=found)
 
 
@@ -229,8 +228,8 @@ def with_option(made: Made, option: str) -> tuple[pd.DataFrame, tuple[str, ...]]
     source = _optioned(made, option)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the notes of the row say the same
-        found = _instruments(made.place, source, made.frame, _exposure(made.place, source, made.built))
-    rows = _instrument_rows(found)
+        found = instruments_from_exposure(made.place, source, made.frame, _exposure(made.place, source, made.built))
+    rows = instrument_rows(found)
     frame = made.frame.assign(**{name: rows[name].to_numpy() for name in _INSTRUMENT})
     return frame, tuple(note for one in found.values() for note in one.notes)
 
@@ -238,24 +237,15 @@ def with_option(made: Made, option: str) -> tuple[pd.DataFrame, tuple[str, ...]]
 _INSTRUMENT = tuple(c for c in tables.PAIR_INSTRUMENT.columns if c not in tables.PAIR_INSTRUMENT.key)
 
 
-def offices_spread(made: Made, frame: pd.DataFrame, model: Model, option: str) -> Spread | str:
-    """Spread over the draws of the offices, or why there is none.
+def spread_of(made: Made, frame: pd.DataFrame, found: Estimate, option: str) -> Spread | str:
+    """Spread of an estimate over the draws of the offices, or why there is none.
 
     Parameters
     ----------
-    frame : the panel under ``option``.
+    frame : the panel under ``option``, on which ``found`` was estimated.
     """
     if made.built is None or made.built.draws is None:
         return "no spread: no draws of the offices"
-    if model.instruments != (TELEGRAPH,) or len(model.endog) != 1:
-        return "no spread: the draws are of the telegraph offices alone"
-    how, draws = _optioned(made, option), made.built.draws
-    if how.counts != "hard":
-        return "no spread: the draws count an office in one city"
-    if how.zeros == "plus1":
-        draws = replace(draws, counts=draws.counts + 1)
+    how = _optioned(made, option)
     roster = tuple(sorted({str(code) for c in ("city_i", "city_j") for code in frame[c].unique()}))
-    try:
-        return instrument_spread(frame, model, draws.rows(roster))
-    except GisError as error:
-        return f"no spread: {error.what}"
+    return offices_spread(frame, found, made.built.draws.rows(roster), counts=how.counts, zeros=how.zeros)

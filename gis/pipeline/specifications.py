@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING
 
 from gis import tables
 from gis.errors import ConfigInvalid, OptionInvalid
-from gis.estimate import Model, Spread, plot_curve, specification_curve
+from gis.estimate import Estimate, Model, Spread, plot_curve, specification_curve
 from gis.estimate.inference import CLUSTERINGS
 from gis.estimate.models import NET, TELEGRAPH, TELEPHONE
 from gis.grid import MEASURES
-from gis.pipeline.estimate import Report, _models
+from gis.pipeline.estimate import Report, chosen_models
 from gis.pipeline.inputs import read_inputs
 from gis.pipeline.sensitivity import PRESETS
-from gis.pipeline.specification_panels import IV_OPTIONS, MODES, Panels, Specification, offices_spread, with_option
+from gis.pipeline.specification_panels import IV_OPTIONS, MODES, Panels, Specification, spread_of, with_option
 from gis.workspace import Config, Workspace, read_workspace
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def _curve_models(
     config: Config, models: Sequence[str], formulas: Sequence[str], term: str, twins: Sequence[str]
 ) -> list[Model]:
     """Models with the term; of least-squares models also their 2SLS twins."""
-    asked = _models(config.estimate, models, formulas)
+    asked = chosen_models(config.estimate, models, formulas)
     held = [model for model in asked if term in model.terms]
     if not held:
         terms = sorted({t for model in asked for t in model.terms})
@@ -267,8 +267,8 @@ def _rows(panels: Panels, one: Specification, base: Specification, models: Seque
         said.extend(notes)
         return frame
 
-    def spread(frame: pd.DataFrame, model: Model) -> Spread | str:
-        return offices_spread(panels.of(one), frame, model, one.iv_option)
+    def spread(frame: pd.DataFrame, found: Estimate) -> Spread | str:
+        return spread_of(panels.of(one), frame, found, one.iv_option)
 
     curve = specification_curve({one.name(base): panel}, concerned, term, spread=spread)
     iv, words = curve["estimator"] == "2sls", "; ".join(dict.fromkeys(said))

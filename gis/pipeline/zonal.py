@@ -27,7 +27,7 @@ def zonal_table(
     layer: str | None = None,
     code: str | None = None,
     measure: str = "cells",
-    weights: Path | None = None,
+    weights: Path | str | None = None,
     band: int = 1,
     nodata: float | None = None,
     raster_crs: str | None = None,

@@ -7,6 +7,7 @@ leaves the number standing is a note.
 
 from gis.raster_io.cells import INT_FILL, CellRules, Negatives, check_range, integer_fills, is_data, working_dtype
 from gis.raster_io.info import RasterInfo, read_info
+from gis.raster_io.remote import RasterPath, RemoteFile, is_address, remote_file
 from gis.raster_io.rows import RasterHandle, open_raster
 from gis.raster_io.write import write_raster
 
@@ -16,11 +17,15 @@ __all__ = [
     "Negatives",
     "RasterHandle",
     "RasterInfo",
+    "RasterPath",
+    "RemoteFile",
     "check_range",
     "integer_fills",
+    "is_address",
     "is_data",
     "open_raster",
     "read_info",
+    "remote_file",
     "working_dtype",
     "write_raster",
 ]

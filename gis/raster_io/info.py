@@ -1,10 +1,11 @@
 """What a raster file is: grid, dtype, declared nodata; and the files that are refused before a number is read.
 
-In: a path. Out: ``RasterInfo``, whose grid is north-up whatever the file is.
+In: a path or an address. Out: ``RasterInfo``, whose grid is north-up whatever the file is.
 """
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,15 @@ from gis.errors import (
 )
 from gis.grid import Grid
 from gis.raster_io.cells import working_dtype
+from gis.raster_io.remote import (
+    RasterPath,
+    RemoteFile,
+    gdal_env,
+    gdal_name,
+    is_address,
+    refuse_parts_beside,
+    remote_file,
+)
 
 if TYPE_CHECKING:
     from affine import Affine
@@ -35,13 +45,17 @@ PICTURE_DRIVERS = frozenset({"JPEG", "PNG", "GIF", "BMP", "WEBP"})
 DAMAGED = "download or copy the file again; its size should equal the source's"
 """How to mend a file that is cut short or garbled."""
 
+_FOLDED_ADDRESS = re.compile(r"(https?|s3|gs|az):[/\\][^/\\]|[/\\]vsi")
+_NETWORK = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs)|[A-Za-z][A-Za-z0-9+.-]+://")
+"""Names inside a file, such as a VRT's sources, that lead to the network."""
+
 
 @dataclass(frozen=True, slots=True)
 class RasterInfo:
     """One band of one raster file: where its cells lie and how its numbers are stored."""
 
-    path: Path
-    """The file; for an ESRI GRID its folder."""
+    path: RasterPath
+    """The file; for an ESRI GRID its folder; for an address, the object behind it."""
     grid: Grid
     """Shape, transform and CRS, north up whatever the file is."""
     band: int
@@ -82,36 +96,43 @@ class RasterInfo:
         return np.dtype(np.float64) if self.is_scaled else working_dtype(self.dtype)
 
 
-def read_info(path: str | Path, *, band: int = 1, crs: Any = None, config_key: str = "crs") -> RasterInfo:
+def read_info(
+    path: str | RasterPath, *, band: int = 1, crs: Any = None, config_key: str = "crs", remote: bool | None = None
+) -> RasterInfo:
     """Read what a raster file says of itself, and refuse what would give wrong numbers.
 
     Parameters
     ----------
-    path : file, or folder of an ESRI GRID (or any .adf file in it).
+    path : file, folder of an ESRI GRID (or any .adf file in it), or address: ``https://``, ``s3://``, ... as text.
     band : int
         Counted from 1.
     crs : optional
         CRS of a file that carries none; a file that carries another is refused.
     config_key : str
         The key of ``workspace.toml`` that gives ``crs``, for the mend line.
+    remote : bool, optional
+        Whether an address may be read; default: if the environment says ``LIGHTPANEL_REMOTE=1``.
 
     Raises
     ------
     RasterUnreadable
-        Missing, empty, truncated or of unknown format.
+        Missing, empty, truncated or of unknown format; out of reach.
     RasterInvalid
         A picture, complex cells, or no georeference at all.
     OptionInvalid
-        The file has no such band.
+        The file has no such band; or addresses are off.
     GridInvalid
         Rotated or mirrored.
     CrsMissing, CrsMismatch, CrsInvalid
         No CRS anywhere; two that differ; one that is neither geographic nor projected.
     """
-    import rasterio
-
-    path = _raster_path(Path(path))
-    with rasterio.Env(), _open(path) as source:
+    if isinstance(path, str) and is_address(path):
+        path = remote_file(path, allowed=remote)
+    if isinstance(path, RemoteFile):
+        refuse_parts_beside(path)
+    else:
+        path = _raster_path(Path(path))
+    with gdal_env(path), _open(path) as source:
         _refuse_picture(source, path)
         if not 1 <= band <= source.count:
             raise OptionInvalid(
@@ -161,9 +182,10 @@ def _raster_path(path: Path) -> Path:
     if path.suffix.lower() == ".adf":
         path = path.parent
     if not path.exists():
-        raise RasterUnreadable(
-            "there is no such file", where=path, mend="check the name, and the key files in workspace.toml"
-        )
+        mend = "check the name, and the key files in workspace.toml"
+        if _FOLDED_ADDRESS.match(str(path)):
+            mend = "give an address as text: a Path folds its // into /"
+        raise RasterUnreadable("there is no such file", where=path, mend=mend)
     if path.is_dir():
         if not (path / "hdr.adf").exists():
             raise RasterUnreadable("a folder without hdr.adf is no ESRI GRID", where=path, mend="name the raster file")
@@ -172,21 +194,21 @@ def _raster_path(path: Path) -> Path:
     return path
 
 
-def _open(path: Path) -> Any:
+def _open(path: RasterPath) -> Any:
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # refused below, with what to do about it
         try:
-            return rasterio.open(path, sharing=False)
+            return rasterio.open(gdal_name(path), sharing=False)
         except RasterioIOError as error:
             raise RasterUnreadable(
                 f"GDAL cannot open it: {error}", where=path, mend=f"it is damaged or not a raster: {DAMAGED}"
             ) from error
 
 
-def _refuse_picture(source: Any, path: Path) -> None:
+def _refuse_picture(source: Any, path: RasterPath) -> None:
     from rasterio.enums import ColorInterp
 
     colours = set(source.colorinterp)
@@ -208,7 +230,9 @@ def _is_grey(source: Any, band: int) -> bool:
     return all(r == g == b for r, g, b, _ in source.colormap(band).values())
 
 
-def _beside_the_picture(path: Path) -> str:
+def _beside_the_picture(path: RasterPath) -> str:
+    if isinstance(path, RemoteFile):
+        return "name the product's data file (float or integer, one band), not its preview or colorized picture"
     plain = path.with_name(path.name.replace("-colorized", "").replace("_colorized", ""))
     if plain != path:
         there = "which is there" if plain.exists() else "from the same download"
@@ -216,9 +240,9 @@ def _beside_the_picture(path: Path) -> str:
     return "use the product's data file (float or integer, one band), not its preview or colorized picture"
 
 
-def _refuse_truncated(source: Any, band: int, path: Path) -> None:
+def _refuse_truncated(source: Any, band: int, path: RasterPath) -> None:
     """Compare where the last block of a GeoTIFF ends with the file's size: an interrupted download ends before it."""
-    if source.driver != "GTiff" or not path.is_file():
+    if source.driver != "GTiff" or (isinstance(path, Path) and not path.is_file()):
         return
     (rows, cols), (ny, nx) = source.block_shapes[band - 1], source.shape
     name = f"{(nx - 1) // cols}_{(ny - 1) // rows}"
@@ -226,7 +250,7 @@ def _refuse_truncated(source: Any, band: int, path: Path) -> None:
     length = source.get_tag_item(f"BLOCK_SIZE_{name}", "TIFF", bidx=band)
     if start is None or length is None:  # a sparse file: blocks without data are not stored
         return
-    size = path.stat().st_size
+    size = path.size if isinstance(path, RemoteFile) else path.stat().st_size
     if int(start) + int(length) > size:
         raise RasterUnreadable(
             f"the file is cut short: {size} bytes, its last block ends at {int(start) + int(length)}",
@@ -235,7 +259,7 @@ def _refuse_truncated(source: Any, band: int, path: Path) -> None:
         )
 
 
-def _north_up(source: Any, path: Path) -> tuple[Affine, bool]:
+def _north_up(source: Any, path: RasterPath) -> tuple[Affine, bool]:
     from affine import Affine
 
     t = source.transform
@@ -273,15 +297,22 @@ def _alpha_band(source: Any, band: int) -> int | None:
     return int(colours.index(ColorInterp.alpha)) + 1
 
 
-def _sidecars(source: Any, path: Path) -> tuple[Path, ...]:
+def _sidecars(source: Any, path: RasterPath) -> tuple[Path, ...]:
     """Overviews are never read, and the files of an ESRI GRID are the raster itself."""
+    if isinstance(path, RemoteFile):
+        return ()
+    far = next((name for name in source.files if _NETWORK.match(name)), None)
+    if far is not None:
+        raise RasterInvalid(
+            f"it reads {far.partition('?')[0]} over the network", where=path, mend="name that address itself"
+        )
     beside = (Path(name) for name in source.files)
     return tuple(
         sorted(p for p in beside if p != path and p.parent != path and p.suffix.lower() not in (".ovr", ".rrd"))
     )
 
 
-def _crs(source: Any, given: Any, config_key: str, path: Path) -> CRS:
+def _crs(source: Any, given: Any, config_key: str, path: RasterPath) -> CRS:
     found = None if source.crs is None else crs_from(source.crs.to_wkt(), where=path)
     if found is None:
         if given is None:

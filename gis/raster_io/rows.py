@@ -14,6 +14,7 @@ import numpy as np
 from gis.errors import OptionInvalid, RasterInvalid, RasterUnreadable
 from gis.raster_io.cells import INT_FILL, CellRules, integer_fills
 from gis.raster_io.info import DAMAGED
+from gis.raster_io.remote import RemoteFile, gdal_env, gdal_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -130,15 +131,17 @@ def open_raster(info: RasterInfo) -> Iterator[RasterHandle]:
     Raises
     ------
     RasterUnreadable
-        The file is gone or damaged since `read_info` saw it.
+        The file is gone or damaged since `read_info` saw it; or an object behind an address was replaced meanwhile.
     """
     import rasterio
     from rasterio.errors import RasterioIOError
 
-    with rasterio.Env():
+    with gdal_env(info.path):
         try:
-            source = rasterio.open(info.path, sharing=False)
+            source = rasterio.open(gdal_name(info.path), sharing=False)
         except RasterioIOError as error:
             raise RasterUnreadable(f"GDAL cannot open it: {error}", where=info.path, mend=DAMAGED) from error
         with source:
             yield RasterHandle(info, source)
+        if isinstance(info.path, RemoteFile):
+            info.path.refuse_changed()

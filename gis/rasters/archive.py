@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from gis.errors import RasterUnreadable, WriteFailed
+from gis.raster_io import RasterPath, RemoteFile
 
 ARCHIVES = (".zip", ".gz")
 """Endings that are unpacked before reading."""
@@ -130,19 +131,22 @@ def _damaged(archive: Path, error: Exception) -> RasterUnreadable:
     )
 
 
-def file_sha256(path: Path, cache: Path | None = None) -> str:
-    """SHA-256 of a file's content, or of an ESRI GRID folder's files and their names.
+def file_sha256(path: RasterPath, cache: Path | None = None) -> str:
+    """SHA-256 of a file's content, of an object's behind an address, or of an ESRI GRID folder's files and their names.
 
     Parameters
     ----------
     cache : folder, optional
-        Where hashes are remembered under path, size and modification time (ns); several processes may share it.
+        Where hashes are remembered under path, size and modification time (ns), for an object under address, size,
+        ETag and modification time; several processes may share it. An object with neither is read each time.
 
     Raises
     ------
     RasterUnreadable
         The file is missing or empty, or cannot be read.
     """
+    if isinstance(path, RemoteFile):
+        return _remote_sha256(path, cache)
     if path.is_dir():
         parts = (f"{p.name} {file_sha256(p, cache)}" for p in sorted(path.iterdir()) if p.is_file())
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -162,7 +166,19 @@ def file_sha256(path: Path, cache: Path | None = None) -> str:
     return known
 
 
-_Key = tuple[str, int, int]
+def _remote_sha256(file: RemoteFile, cache: Path | None) -> str:
+    if file.version is None:
+        return file.sha256()
+    key = (str(file), file.size, file.version)
+    known = _recall(cache, key)
+    if known is None:
+        known = file.sha256()
+        _remember(cache, key, known)
+    return known
+
+
+_Key = tuple[str, int, int | str]
+"""Path, size, time or version; SQLite keeps a text in a column of integers as it is."""
 
 
 def _recall(cache: Path | None, key: _Key) -> str | None:

@@ -15,12 +15,11 @@ from gis.errors import GisError, RasterInvalid
 from gis.raster_io import check_range, is_data, open_raster
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from typing import Any
 
     from numpy.typing import NDArray
 
-    from gis.raster_io import CellRules, RasterInfo
+    from gis.raster_io import CellRules, RasterInfo, RasterPath
 
 Severity = Literal["error", "warning", "info"]
 
@@ -44,7 +43,7 @@ class Finding:
 class RasterReport:
     """What one pass over the cells of a raster found."""
 
-    path: Path
+    path: RasterPath
     """The file."""
     n_cells: int
     """All cells."""

@@ -1,7 +1,7 @@
 """Which file is which year: the annual series of one product, and which years a year of the panel draws on.
 
-In: a raster section of ``workspace.toml`` and the files it points to, plain or packed. Out: ``Series``, one checked
-``RasterInfo`` and content hash per year; year plans ``{year: ((raster year, weight), ...)}``.
+In: a raster section of ``workspace.toml`` and the files it points to, plain, packed or behind an address. Out:
+``Series``, one checked ``RasterInfo`` and content hash per year; year plans ``{year: ((raster year, weight), ...)}``.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from gis.errors import (
     SeriesInvalid,
     YearMissing,
 )
-from gis.raster_io import read_info
+from gis.raster_io import RemoteFile, is_address, read_info, remote_file
 from gis.rasters.archive import file_sha256, is_archive, unpack
 
 if TYPE_CHECKING:
-    from gis.raster_io import RasterInfo
+    from gis.raster_io import RasterInfo, RasterPath
     from gis.rasters.catalogue import Product
     from gis.workspace import RasterSource, Workspace
 
@@ -48,9 +48,9 @@ class SeriesFile:
     """Calendar year, from the file name."""
     info: RasterInfo
     """What `read_info` says of the file that is read."""
-    source: Path
+    source: RasterPath
     """The file as it lies in the workspace: may be an archive or an ESRI GRID folder."""
-    path: Path
+    path: RasterPath
     """The file that is read: ``source`` itself, or what was unpacked from it."""
     sha256: str
     """SHA-256 of ``path``: the same for a file and for an archive that holds it. Of a raster with files beside it that
@@ -103,6 +103,8 @@ def read_series(source: RasterSource, product: Product, workspace: Workspace, *,
     ------
     YearMissing
         No file matches, or none within ``years``; near-miss names are listed.
+    OptionInvalid, ConfigInvalid
+        An address where ``compute.remote`` is off; or one without ``years``, as an address cannot be searched.
     SeriesInvalid
         Two different files for one year; an archive that leaves open which member is meant.
     CrsMismatch
@@ -145,10 +147,12 @@ def _with_sidecars(sha256: str, sidecars: Sequence[Path], cache: Path) -> str:
 # --- finding ----------------------------------------------------------------------------------------------------------
 
 
-def _find(source: RasterSource, product: Product, workspace: Workspace, key: str) -> dict[int, list[Path]]:
+def _find(source: RasterSource, product: Product, workspace: Workspace, key: str) -> dict[int, list[RasterPath]]:
+    if source.files is not None and is_address(source.files):
+        return _find_remote(source.files, source.years, workspace.config.compute.remote, key)
     root = workspace.root if source.files is not None else workspace.rasters
     patterns = (source.files,) if source.files is not None else product.files
-    found: dict[int, list[Path]] = {}
+    found: dict[int, list[RasterPath]] = {}
     for pattern in patterns:
         for year, path in _matches(pattern, root, source, key):
             paths = found.setdefault(year, [])
@@ -170,15 +174,33 @@ def _find(source: RasterSource, product: Product, workspace: Workspace, key: str
     return wanted
 
 
+def _find_remote(pattern: str, years: tuple[int, int] | None, allowed: bool, key: str) -> dict[int, list[RasterPath]]:
+    """One object a year; all are looked at before the first is read."""
+    if years is None or "*" in pattern:
+        raise ConfigInvalid(
+            "what lies behind an address cannot be searched",
+            where=f"{key}.files = {pattern.partition('?')[0]!r}",
+            mend="write the name out with {year} in it, and set years = [2000, 2020] beside it",
+        )
+    if "{year}" not in pattern and years[0] != years[1]:
+        raise _no_place_for_the_year(pattern.partition("?")[0], key)
+    numbers = range(years[0], years[1] + 1)
+    return {year: [remote_file(pattern.replace("{year}", str(year)), allowed=allowed)] for year in numbers}
+
+
+def _no_place_for_the_year(pattern: str, key: str) -> ConfigInvalid:
+    return ConfigInvalid(
+        f"files = {pattern!r} does not say where the year stands",
+        where=f"{key}.files",
+        mend="write {year} in its place; for a file of one year set years = [2008, 2008]",
+    )
+
+
 def _matches(pattern: str, root: Path, source: RasterSource, key: str) -> Iterable[tuple[int, Path]]:
     pattern = pattern.replace("\\", "/")
     if "{year}" not in pattern:
         if source.years is None or source.years[0] != source.years[1]:
-            raise ConfigInvalid(
-                f"files = {pattern!r} does not say where the year stands",
-                where=f"{key}.files",
-                mend="write {year} in its place; for a file of one year set years = [2008, 2008]",
-            )
+            raise _no_place_for_the_year(pattern, key)
         return [(source.years[0], root / name) for name in glob.glob(pattern, root_dir=root)]
     names = glob.glob(pattern.replace("{year}", "[12][0-9][0-9][0-9]"), root_dir=root, recursive=True)
     shape = _regex(pattern)
@@ -216,8 +238,10 @@ def _near_misses(root: Path, patterns: Sequence[str], key: str) -> str:
 # --- resolving --------------------------------------------------------------------------------------------------------
 
 
-def _resolve(path: Path, year: int, cache: Path) -> Path:
-    """Turn what a pattern found (file, archive, folder) into the one raster to read."""
+def _resolve(path: RasterPath, year: int, cache: Path) -> RasterPath:
+    """Turn what a pattern found (file, archive, folder, object) into the one raster to read."""
+    if isinstance(path, RemoteFile):
+        return path
     if path.is_dir():
         return _one([h.parent for h in sorted(path.rglob("hdr.adf"))], path)
     if path.suffix.lower() == ".adf":
@@ -247,9 +271,10 @@ def _one(rasters: list[Path], where: Path) -> Path:
     )
 
 
-def _shown(path: Path, workspace: Workspace, year: int | None = None) -> str:
+def _shown(path: RasterPath, workspace: Workspace, year: int | None = None) -> str:
     """A path as the config would write it; with a year, the pattern it is one of."""
-    shown = path.relative_to(workspace.root).as_posix() if path.is_relative_to(workspace.root) else str(path)
+    inside = isinstance(path, Path) and path.is_relative_to(workspace.root)
+    shown = path.relative_to(workspace.root).as_posix() if isinstance(path, Path) and inside else str(path)
     return shown if year is None else shown.replace(str(year), "{year}")
 
 

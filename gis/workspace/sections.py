@@ -51,7 +51,8 @@ class RasterSource(_Section):
     product: str
     """Profile name of ``rasters/README.md``, or ``custom``."""
     files: str | None = None
-    """Path pattern with ``{year}``, relative to the workspace; default: the profile's own names under ``rasters/``."""
+    """Path pattern with ``{year}``, relative to the workspace; default: the profile's own names under ``rasters/``.
+    With ``compute.remote`` an address with ``{year}``, and ``years`` beside it."""
     years: tuple[int, int] | None = None
     """First and last year, both included; default: all years found."""
     band: Annotated[int, Field(ge=1)] = 1
@@ -214,6 +215,8 @@ class Compute(_Section):
 
     threads: Annotated[int, Field(ge=1)] | None = None
     """Threads; default: one per core."""
+    remote: bool = False
+    """Whether ``files`` of a raster section may be an address (``https://``, ``s3://``, ``gs://``, ``az://``)."""
 
 
 def _items(value: Any) -> Any:

@@ -7,7 +7,7 @@ In: a DataArray, NumPy- or Dask-backed. Out: ``ArrayRaster``: the same values as
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from gis.crs import crs_from, crs_name, same_crs
 from gis.errors import CrsMismatch, CrsMissing, GridInvalid, OptionInvalid, RasterInvalid
 from gis.grid import Grid
 from gis.raster_io import CellRules, integer_fills, working_dtype
+from gis.raster_io.rows import EXACT_INTEGERS
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -23,9 +24,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pyproj import CRS
 
+    Array = NDArray[Any]
+
 X_NAMES = ("x", "lon", "longitude", "easting")
 Y_NAMES = ("y", "lat", "latitude", "northing")
 """Names of the two dimensions of a map, in any case. Source: CF conventions 1.11 and rioxarray's defaults."""
+
+PACKING = {"scale_factor": 1.0, "add_offset": 0.0, "scales": 1.0, "offsets": 0.0}
+"""Attributes of numbers that are not yet in their unit, and the value that says they are. Source: CF conventions 1.11,
+section 8.1; rioxarray's plural forms, where the bands of a file differ."""
+
+NODATA = ("_FillValue", "missing_value", "nodatavals", "nodata", "fill_value")
+"""Attributes that name values without data. Source: CF conventions 1.11, xarray, odc-stac, rioxarray."""
 
 REGULAR = 1e-3
 """How far a coordinate may lie from its regular place [cells], beside the rounding of a float32 coordinate."""
@@ -46,7 +56,50 @@ class ArrayRaster:
     """Which cells are data: the array's own nodata values, and those given."""
 
 
-def array_raster(array: Any, *, crs: Any = None, nodata: float | None = None) -> ArrayRaster:
+@dataclass(frozen=True, slots=True)
+class ArrayCells:
+    """Cells in memory: one slice of an array, or the window of it that a task needs."""
+
+    grid: Grid
+    """Where the cells of the whole slice lie."""
+    rules: CellRules
+    """Which cells are data."""
+    values: Array = field(default_factory=lambda: np.empty((0, 0)), repr=False)
+    """(rows, cols) in any dtype of real numbers; none where only the place is known yet."""
+    row0: int = 0
+    """Row of the grid that the first row of ``values`` is."""
+    col0: int = 0
+    """Column of the grid that the first column of ``values`` is."""
+
+    def read_rows(self, row0: int, row1: int, col0: int = 0, col1: int | None = None) -> Array:
+        """A copy of rows [row0, row1) and columns [col0, col1) of the grid, in the dtype a file would give.
+
+        Raises
+        ------
+        RasterInvalid
+            64-bit integers too large for float64 to hold.
+        """
+        col1 = self.grid.shape[1] if col1 is None else col1
+        part = self.values[row0 - self.row0 : row1 - self.row0, col0 - self.col0 : col1 - self.col0]
+        assert part.shape == (row1 - row0, col1 - col0)  # a window holds what its task asks for
+        out = np.array(part, working_dtype(part.dtype), order="C")
+        if part.dtype in (np.int64, np.uint64):
+            _refuse_rounded(out, self.rules)
+        return out
+
+
+def _refuse_rounded(values: Array, rules: CellRules) -> None:
+    rounded = (np.abs(values) >= EXACT_INTEGERS) & ~np.isin(values, rules.nodata)
+    if rounded.any():
+        raise RasterInvalid(
+            f"the integer {values[rounded][0]:.0f} is too large to be held exactly (2^53)",
+            mend="if it is a fill value, name it: nodata=..., or array.assign_attrs(_FillValue=...)",
+        )
+
+
+def array_raster(
+    array: Any, *, crs: Any = None, nodata: float | None = None, crs_key: str = "raster_crs"
+) -> ArrayRaster:
     """Read grid, CRS and nodata of a DataArray.
 
     Parameters
@@ -54,6 +107,7 @@ def array_raster(array: Any, *, crs: Any = None, nodata: float | None = None) ->
     crs : optional
         CRS of an array that carries none; one that carries another is refused.
     nodata : a further value that means no data.
+    crs_key : what the caller calls ``crs``, for messages.
 
     Raises
     ------
@@ -67,15 +121,16 @@ def array_raster(array: Any, *, crs: Any = None, nodata: float | None = None) ->
     """
     if hasattr(array, "data_vars"):
         names = ", ".join(str(v) for v in array.data_vars)
-        raise OptionInvalid(f"a Dataset holds several arrays: {names}", mend="give one of them: dataset['name']")
+        one = next(iter(array.data_vars), "name")
+        raise OptionInvalid(f"a Dataset holds several arrays: {names}", mend=f"give one of them: dataset[{one!r}]")
     if not hasattr(array, "dims") or not hasattr(array, "coords"):
         raise OptionInvalid(f"a {type(array).__name__} does not say where its cells lie", mend=GEOREFERENCE)
     if array.dtype == bool:
         array = array.astype(np.uint8)
     working_dtype(array.dtype)  # refuses what is not a real number
-    if array.attrs.get("scale_factor", 1.0) != 1.0 or array.attrs.get("add_offset", 0.0) != 0.0:
+    if any(np.any(np.asarray(array.attrs.get(name, plain)) != plain) for name, plain in PACKING.items()):
         raise RasterInvalid(
-            "the array holds packed numbers: it has the attributes scale_factor or add_offset",
+            f"the array holds packed numbers: it has one of the attributes {', '.join(PACKING)}",
             mend="open it with mask_and_scale=True, or apply them and drop the attributes",
         )
     x, y = _map_dims(array)
@@ -92,7 +147,7 @@ def array_raster(array: Any, *, crs: Any = None, nodata: float | None = None) ->
         turn[y], cell_y, top = slice(None, None, -1), -cell_y, top + ny * cell_y
     from affine import Affine
 
-    grid = Grid((ny, nx), Affine(cell_x, 0.0, left, 0.0, cell_y, top), _crs(array, reference, crs))
+    grid = Grid((ny, nx), Affine(cell_x, 0.0, left, 0.0, cell_y, top), _crs(array, reference, crs, crs_key))
     values = [v for v in (*_nodata(array), nodata) if v is not None and not np.isnan(v)]
     fills = tuple(dict.fromkeys([*values, *integer_fills(array.dtype)]))
     return ArrayRaster(data.isel(turn), grid, CellRules(nodata=fills, negatives="keep"))
@@ -129,8 +184,13 @@ def _axis(array: xr.DataArray, dim: Hashable, exact: tuple[float, float] | None)
             return step, edge
     if where.size == 1:
         raise GridInvalid(f"one cell along {dim} has no width", mend="keep two rows and two columns at least")
+    steps = np.diff(centre)
+    unsorted = (steps > 0).any() and (steps < 0).any()
     raise GridInvalid(
-        f"the coordinate {dim} is not regular", mend="interpolate to a regular grid first: array.interp(...)"
+        f"the coordinate {dim} is not regular",
+        mend=f"sort it: array.sortby({dim!r})"
+        if unsorted
+        else "interpolate to a regular grid first: array.interp(...)",
     )
 
 
@@ -157,7 +217,8 @@ def _grid_mapping(array: xr.DataArray) -> dict[str, Any]:
 def not_of_the_map(array: xr.DataArray) -> dict[Hashable, xr.DataArray]:
     """Coordinates that still mean something without x and y."""
     mapping = array.encoding.get("grid_mapping") or array.attrs.get("grid_mapping") or "spatial_ref"
-    return {name: c for name, c in array.coords.items() if set(c.dims) <= set(array.dims[:-2]) and name != mapping}
+    kept = {name: c for name, c in array.coords.items() if set(c.dims) <= set(array.dims[:-2]) and name != mapping}
+    return {name: c.drop_vars(mapping, errors="ignore") for name, c in kept.items()}  # each carries it along
 
 
 def _geotransform(reference: dict[str, Any]) -> Affine | None:
@@ -170,7 +231,7 @@ def _geotransform(reference: dict[str, Any]) -> Affine | None:
     return found if found.b == found.d == 0 and found.a != 0 and found.e != 0 else None
 
 
-def _crs(array: xr.DataArray, reference: dict[str, Any], given: Any) -> CRS:
+def _crs(array: xr.DataArray, reference: dict[str, Any], given: Any, key: str) -> CRS:
     """The CRS given, of rioxarray's accessor, of the grid mapping, or of the attributes; the first there is."""
     own = getattr(getattr(array, "rio", None), "crs", None)  # the accessor exists once rioxarray is imported
     found = own.to_wkt() if own else reference.get("crs_wkt") or reference.get("spatial_ref")
@@ -180,18 +241,37 @@ def _crs(array: xr.DataArray, reference: dict[str, Any], given: Any) -> CRS:
 
         found = CRS.from_cf(reference)
     if found is None and given is None:
-        raise CrsMissing("the array names no CRS", mend='name it: raster_crs="EPSG:4326", or array.rio.write_crs(...)')
+        raise CrsMissing(
+            "the array names no CRS",
+            mend=f'name it: {key}="EPSG:4326", or array.rio.write_crs(...); of a NetCDF '
+            'file that says it, xarray.open_dataset(..., decode_coords="all") brings it along',
+        )
     if found is not None and given is not None and not same_crs(found, given):
         raise CrsMismatch(
-            f"the array is in {crs_name(found)}, raster_crs says {crs_name(given)}",
-            mend="drop raster_crs, or correct the array's own: array.rio.write_crs(...)",
+            f"the array is in {crs_name(found)}, {key} says {crs_name(given)}",
+            mend=f"drop {key}, or correct the array's own: array.rio.write_crs(...)",
         )
     return crs_from(given if found is None else found)
 
 
 def _nodata(array: xr.DataArray) -> list[float]:
     """Nodata values the array declares; a masked array has NaN instead, and its encoding speaks of the file."""
-    values: list[Any] = [array.attrs.get("_FillValue"), array.attrs.get("missing_value")]
-    values += list(array.attrs.get("nodatavals") or ())
-    values.append(getattr(getattr(array, "rio", None), "nodata", None))
-    return [float(np.ravel(v)[0]) for v in values if v is not None]
+    declared = [(name, array.attrs[name]) for name in NODATA if array.attrs.get(name) is not None]
+    if not declared:  # the accessor reads the same attributes, and knows a file it opened itself
+        declared = [("rio.nodata", getattr(getattr(array, "rio", None), "nodata", None))]
+    out: list[float] = []
+    for name, value in declared:
+        try:
+            values = [float(v) for v in np.ravel(value) if v is not None]
+        except (TypeError, ValueError) as error:
+            raise RasterInvalid(
+                f"the attribute {name} is {value!r}, not a number",
+                mend=f"drop it and say nodata=...: del array.attrs[{name!r}]",
+            ) from error
+        if np.unique(values).size > 1:  # np.unique: NaN once
+            raise RasterInvalid(
+                f"the attribute {name} says something else for each band: {value}",
+                mend=f"mask each band (rioxarray: masked=True) and drop it: del array.attrs[{name!r}]",
+            )
+        out += values
+    return out

@@ -1,7 +1,8 @@
 """Zonal statistics of xarray DataArrays, NumPy- or Dask-backed.
 
-In: a DataArray with x and y coordinates, a CRS and any further dimensions, and zones. Out: an xarray Dataset over
-zones and the further dimensions; with Dask input nothing is read until it is asked for.
+In: a DataArray with x and y coordinates, a CRS and any further dimensions, and zones; for weighted statistics a raster
+of weights, see `gis.zonal.array_weighted`. Out: an xarray Dataset over zones and the further dimensions; with Dask
+input nothing is read until it is asked for.
 
 The numbers are those of a GeoTIFF with the same cells, to the bit. The atom of summation is the same strip of 512
 rows, counted from the array's northernmost row, whichever way y runs; so a Dask array is rechunked in space to whole
@@ -12,19 +13,19 @@ there are no second passes over an array.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gis.errors import OptionInvalid, RasterInvalid
+from gis.errors import OptionInvalid
 from gis.grid import STRIP_ROWS, Measure, Zones
-from gis.raster_io import CellRules, working_dtype
-from gis.raster_io.rows import EXACT_INTEGERS
-from gis.zonal.array_grid import ArrayRaster, not_of_the_map
+from gis.raster_io import CellRules
+from gis.zonal.array_grid import ArrayCells, ArrayRaster, not_of_the_map
+from gis.zonal.array_weighted import weighted_statistics_of_array
 from gis.zonal.coverage import Coverage, coverage_from_zones
-from gis.zonal.distribution import Sweep
+from gis.zonal.distribution import distribution_of_tables
 from gis.zonal.engine import StripSums, ZoneSums, strip_arrays, weighted_sums
 from gis.zonal.names import definition_of, needs_weights
 from gis.zonal.statistics import Found, Plan
@@ -71,6 +72,7 @@ def statistics_of_array(
     *,
     measure: Measure = "cells",
     weights: Any = None,
+    weights_crs: Any = None,
     index: pd.Index | None = None,
     run: Runner | None = None,
 ) -> xr.Dataset:
@@ -79,6 +81,7 @@ def statistics_of_array(
     Parameters
     ----------
     stats : checked names, see `gis.zonal.names`.
+    weights, weights_crs : as for `gis.zonal_stats`; weights that no statistic needs are not looked at.
     index : values of the coordinate ``zone``; default: 0, 1, ...
     run : callable, optional
         ``run(function, tasks) -> list`` in the order of the tasks, for NumPy-backed arrays and for the coverage.
@@ -87,33 +90,48 @@ def statistics_of_array(
     -------
     Dataset
         A float64 variable per statistic over (zone, and the array's further dimensions in their order), with the
-        array's coordinates along these. Dask-backed where the array is.
+        array's coordinates along these. Dask-backed where the array is; weighted statistics also where the weights
+        are.
 
     Raises
     ------
     OptionInvalid
-        A statistic needs weights: they go with raster files.
+        The array has a dimension or coordinate ``zone``, or one named as a statistic.
+    GridInvalid
+        The array's longitudes run to 360 and a zone lies west of Greenwich.
     """
     import xarray as xr
 
-    if any(needs_weights(s) for s in stats):
-        raise OptionInvalid(
-            "a raster of weights goes with a raster file, not with an array",
-            mend="write the array to a GeoTIFF (array.rio.to_raster) and give its path",
-        )
     data = array.data
-    coverage = coverage_from_zones(array.grid, zones, run=run)
-    plate = Plate(coverage, array.rules, Plan(tuple(stats), measure))
-    compute = _lazy if data.chunks is not None else _now
-    result = compute(data, plate, run)
-    extra = data.dims[:-2]
+    coords, extra = not_of_the_map(data), data.dims[:-2]
+    _check_names(("zone", *stats), (*extra, *coords))
+    plain = Plan(tuple(s for s in stats if not needs_weights(s)), measure)
+    weighted = Plan(tuple(s for s in stats if needs_weights(s)), measure)
+    found: dict[str, Any] = {}
+    if plain.stats:
+        found |= zip(plain.stats, _plain(array, zones, plain, run), strict=True)
+    if weighted.stats:
+        columns = weighted_statistics_of_array(array, weights, zones, weighted, weights_crs=weights_crs, run=run)
+        found |= zip(weighted.stats, columns, strict=True)
     labels = np.arange(len(zones)) if index is None else index
-    variables = {
-        stat: xr.Variable(("zone", *extra), result[k], {"definition": definition_of(stat)})
-        for k, stat in enumerate(stats)
-    }
-    out = xr.Dataset(variables, coords=not_of_the_map(data), attrs={"measure": measure})
+    variables = {s: xr.Variable(("zone", *extra), found[s], {"definition": definition_of(s)}) for s in stats}
+    out = xr.Dataset(variables, coords=coords, attrs={"measure": measure})
     return out.assign_coords(zone=("zone", labels))
+
+
+def _check_names(ours: Sequence[Hashable], theirs: Sequence[Hashable]) -> None:
+    taken = [name for name in ours if name in theirs]
+    if taken:
+        raise OptionInvalid(
+            f"the array has a dimension or coordinate {taken[0]}, which the result needs for itself",
+            mend=f"rename it: array.rename({taken[0]}=...), or drop it: array.drop_vars({taken[0]!r})",
+        )
+
+
+def _plain(array: ArrayRaster, zones: Zones, plan: Plan, run: Runner | None) -> Any:
+    """(n_stats, n_zones, *extra) of statistics without weights."""
+    plate = Plate(coverage_from_zones(array.grid, zones, run=run), array.rules, plan)
+    return (_lazy if array.data.chunks is not None else _now)(array.data, plate, run)
 
 
 def _now(data: xr.DataArray, plate: Plate, run: Runner | None) -> Array:
@@ -181,24 +199,13 @@ def part_of_strip(values: Array, strip: int, plate: Plate) -> StripPart:
     coverage, plan = plate.coverage, plate.plan
     row0, row1 = coverage.grid.strip_rows(strip)
     col0, col1 = coverage.touched_columns(row0, row1)
-    window = np.array(values[:, col0:col1], working_dtype(values.dtype), order="C")  # a copy: it is written to
-    if values.dtype in (np.int64, np.uint64):
-        _refuse_rounded(window, plate.rules)
+    window = ArrayCells(coverage.grid, plate.rules, values, row0).read_rows(row0, row1, col0, col1)  # to be written to
     sums = table = None
     if plan.of("sums"):
         sums = _sums(window, col0, strip, plate)
     if plan.of("ordered"):
         table = table_of_values(window, col0, plate.rules, coverage, strip)
     return StripPart(sums, table)
-
-
-def _refuse_rounded(values: Array, rules: CellRules) -> None:
-    rounded = (np.abs(values) >= EXACT_INTEGERS) & ~np.isin(values, rules.nodata)
-    if rounded.any():
-        raise RasterInvalid(
-            f"the integer {values[rounded][0]:.0f} is too large to be held exactly (2^53)",
-            mend="if it is a fill value, name it: nodata=...",
-        )
 
 
 def _sums(values: Array, col0: int, strip: int, plate: Plate) -> StripSums:
@@ -222,12 +229,9 @@ def _sums(values: Array, col0: int, strip: int, plate: Plate) -> StripSums:
 def _slice_statistics(parts: Sequence[StripPart], plate: Plate) -> Array:
     """(n_stats, n_zones) of one slice, from its strips in order."""
     from gis.zonal.kernels import N_PROFILE, merge_profiles
-    from gis.zonal.order_kernels import table_totals
 
     plan, n = plate.plan, len(plate.coverage)
     sums, profile = np.zeros((n, 2 * len(plan.measures))), np.zeros((n, N_PROFILE))
-    table = ValueTable(np.zeros(n + 1, np.int64), np.empty(0), np.empty(0), np.empty(0))
-    totals = np.zeros((n, 2))
     for part in parts:
         if part.sums is not None:
             sums[part.sums.zones] += part.sums.sums
@@ -235,13 +239,9 @@ def _slice_statistics(parts: Sequence[StripPart], plate: Plate) -> Array:
                 some = profile[part.sums.zones]
                 merge_profiles(some, part.sums.profile)
                 profile[part.sums.zones] = some
-        if part.table is not None:
-            totals += table_totals(*part.table.columns)
-            table = table.merged(part.table)
     m = len(plan.measures)
     found = Found(ZoneSums(plan.measures, sums[:, :m], sums[:, m:], profile, np.nan))
     if plan.of("ordered"):
-        swept = Sweep(totals, plan.quantiles("ordered"))
-        swept.add(table)
-        found.ordered["ordered"] = swept.result()
+        tables = (part.table for part in parts if part.table is not None)
+        found.ordered["ordered"] = distribution_of_tables(tables, n, plan.quantiles("ordered"))
     return np.array([found.column(stat, plan.measure) for stat in plan.stats])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gis.crs import same_crs, transform_geometry
-from gis.errors import CoverageInvalid, GeometryInvalid
+from gis.errors import CoverageInvalid, GeometryInvalid, GridInvalid
 from gis.grid import STRIP_ROWS, Grid, Measure, Zones, cross_antimeridian
 
 if TYPE_CHECKING:
@@ -147,6 +147,8 @@ def coverage_from_zones(
     ------
     GeometryInvalid
         A polygon is invalid or crosses the antimeridian.
+    GridInvalid
+        The grid counts longitudes to 360, and a zone lies west of Greenwich.
     CoverageInvalid
         A share left [0, 1]: the second line of defence.
     """
@@ -173,6 +175,7 @@ def _ready(grid: Grid, zones: Zones) -> NDArray[Any]:
     if zones.crs.is_geographic:
         _refuse_antimeridian(zones)
     geometry = transform_geometry(zones.geometry, zones.crs, grid.crs)
+    _refuse_other_turn(grid, zones.codes, geometry)
     valid = shapely.is_valid(geometry)
     if not valid.all():
         bad = [zones.codes[i] for i in np.flatnonzero(~valid)]
@@ -202,6 +205,24 @@ def _refuse_antimeridian(zones: Zones) -> None:
             f"zone {code} crosses the antimeridian",
             where=f"zone {code}",
             mend="split it at 180 degrees into the parts of one multipolygon",
+        )
+
+
+def _refuse_other_turn(grid: Grid, codes: Sequence[str], geometry: NDArray[Any]) -> None:
+    """Refuse zones west of Greenwich where the grid holds their place above 180 degrees: they would find nothing."""
+    import shapely
+
+    right = grid.bounds_xy[2]
+    if not grid.is_geographic or right <= 180 - grid.transform.e:  # a row's height: half a cell beyond is common
+        return
+    left = shapely.bounds(geometry)[:, 0]
+    west = left < right - 360 - 1e-9  # a billionth of a degree: a zone may end where the grid begins
+    if west.any():
+        first = int(np.flatnonzero(west)[0])
+        raise GridInvalid(
+            f"the grid runs to {right:g} degrees east, zone {codes[first]} to {left[first]:g}: one place, two names",
+            mend="count from -180 on: gdalwarp -t_srs EPSG:4326 --config CENTER_LONG 0 in.tif out.tif; for an array, "
+            "array.assign_coords(lon=(array.lon + 180) % 360 - 180).sortby('lon')",
         )
 
 

@@ -10,7 +10,7 @@ is read several times, each pass taking the next smallest values. The bits depen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -137,6 +137,20 @@ def distribution(
         for q in quantiles:
             found[q][zones] = part.quantiles[q]
     return Distribution(**columns, quantiles=found)
+
+
+def distribution_of_tables(tables: Iterable[ValueTable], n_zones: int, quantiles: Sequence[float]) -> Distribution:
+    """Order statistics from the tables of strips, in strip order: one pass, so one table of everything is held."""
+    from gis.zonal.order_kernels import table_totals
+
+    nothing, totals = np.empty(0), np.zeros((n_zones, 2))
+    table = ValueTable(np.zeros(n_zones + 1, np.int64), nothing, nothing, nothing)
+    for more in tables:
+        totals += table_totals(*more.columns)
+        table = table.merged(more)
+    swept = Sweep(totals, quantiles)
+    swept.add(table)
+    return swept.result()
 
 
 def _groups(bound: NDArray[np.int64], first: NDArray[np.int64], entries: int) -> Iterator[NDArray[np.intp]]:

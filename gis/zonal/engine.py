@@ -176,7 +176,7 @@ def run_task(task: Task) -> list[tuple[int, list[StripSums], float]]:
             if not runs:
                 out.append((strip, [_empty(job) for _ in job.layers], 0.0))
                 continue
-            out.append((strip, *_sum_values(job, strip, _read(handle, job.info, strip, runs), runs[0][0])))
+            out.append((strip, *sum_values(job, strip, _read(handle, job.info, strip, runs), runs[0][0])))
     return out
 
 
@@ -213,7 +213,8 @@ def _empty(job: Job) -> StripSums:
     return StripSums(np.empty(0, np.intp), np.empty((0, n)), np.empty((0, N_PROFILE)) if job.profile else None)
 
 
-def _sum_values(job: Job, strip: int, values: NDArray[Any], col0: int) -> tuple[list[StripSums], float]:
+def sum_values(job: Job, strip: int, values: NDArray[Any], col0: int) -> tuple[list[StripSums], float]:
+    """Sum one strip that is read already, its columns from ``col0`` on; ``values`` are written to."""
     bounds = bounds_from_rules(job.rules, values.dtype)
     fill = np.nan if values.dtype.kind == "f" else np.iinfo(values.dtype).min
     for other in bounds.others:

@@ -16,6 +16,7 @@ import numpy as np
 
 from gis.grid import Grid, Zones
 from gis.raster_io import RasterInfo
+from gis.zonal.compiled import compile_ahead
 from gis.zonal.coverage import coverage_from_zones
 from gis.zonal.engine import ZoneSums, run_jobs
 from gis.zonal.groups import some_zones, zone_groups
@@ -53,6 +54,7 @@ def statistics_of_stack(
         By statistic, in the order of the plan.
     """
     run = run or on_threads
+    compile_ahead((info.working_dtype for info in infos), report)
     found = {name: np.empty((len(infos), len(zones))) for name in plan.stats}
     # With several grids, groups are made for the finest: the others need less.
     groups = zone_groups(min((i.grid for i in infos), key=lambda g: g.cell_side_km), zones)

@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 
 __all__ = ["QUANTILE", "STATISTICS", "WEIGHTED", "check_statistics", "plain_rules", "statistics_of", "zonal_stats"]
 
-_PROFILED = {"min", "max", "variance", "stdev", "coefficient_of_variation", "lit_fraction"}
+_MOMENTS = {"variance", "stdev", "coefficient_of_variation"}
+_PROFILED = {"min", "max", "lit_fraction", *_MOMENTS}
 
 
 def plain_rules(info: RasterInfo, nodata: float | None = None) -> CellRules:
@@ -63,7 +64,7 @@ def zonal_stats(
     stats: str | Sequence[str] = ("sum", "mean"),
     *,
     measure: Measure = "cells",
-    weights: str | Path | RasterInfo | None = None,
+    weights: Any = None,
     band: int = 1,
     nodata: float | None = None,
     raster_crs: Any = None,
@@ -77,17 +78,16 @@ def zonal_stats(
     Parameters
     ----------
     raster : path, `RasterInfo` or xarray DataArray
-        A file: any GDAL raster with a CRS; read in strips, never held whole. An array: NumPy- or Dask-backed, with
-        regular x and y coordinates in either direction, a CRS (``.rio.crs``, a grid mapping, or attributes), and any
-        further dimensions; see `gis.zonal.arrays`. A Dask-backed one stays lazy.
-    zones : GeoDataFrame, GeoSeries or path
+        A file: any GDAL raster with a CRS; read in strips, never held whole. An array: NumPy- or Dask-backed (then the
+        result is lazy), with regular x and y, a CRS and any further dimensions; see `gis.zonal.arrays`.
+    zones : GeoDataFrame, GeoSeries, `Zones` or path
         Polygons in any CRS; they are carried into the raster's CRS after densification.
     stats : names from `STATISTICS` and `WEIGHTED`, ``quantile(q)``, ``weighted_quantile(q)``, or one text with commas.
     measure : what a cell weighs in ``sum`` and ``mean``
         ``cells`` 1, ``true`` its area on the ellipsoid, ``lambert`` its area in the ESRI:102027 plane [km2].
-    weights : path or `RasterInfo`, optional
-        A raster of counts (persons per cell) on the same or any other grid and CRS, for the statistics in `WEIGHTED`;
-        `gis.zonal.weighted` says how cells are matched.
+    weights : path, `RasterInfo` or, for an array, DataArray, optional
+        Counts (persons per cell) on the same or any other grid and CRS, for the statistics in `WEIGHTED`;
+        `gis.zonal.weighted` says how cells are matched. Further dimensions (years) match the array's by label.
     band, layer : band of a raster file, from 1; layer of the zones' file.
     nodata : a further value that means no data.
     raster_crs, zones_crs, weights_crs : CRS of an input that carries none.
@@ -96,7 +96,7 @@ def zonal_stats(
     Returns
     -------
     DataFrame
-        One row per zone in the order and with the index of ``zones`` (for a file: 0, 1, ...), a float64 column per
+        One row per zone in the order and with the index of ``zones`` (a file: 0, 1, ...; `Zones`: codes), a column per
         statistic. Without a valid cell: count, variety, valid_area_km2 and weights 0, everything else NaN.
     Dataset
         For an array: a variable per statistic, of dimensions ``zone`` and those of the array beside x and y.
@@ -131,7 +131,9 @@ def zonal_stats(
         from gis.zonal.arrays import statistics_of_array
 
         array = array_raster(raster, crs=raster_crs, nodata=nodata)
-        return statistics_of_array(array, value, names, measure=measure, weights=weights, index=index, run=run)
+        return statistics_of_array(
+            array, value, names, measure=measure, weights=weights, weights_crs=weights_crs, index=index, run=run
+        )
     info = raster if isinstance(raster, RasterInfo) else read_info(raster, band=band, crs=raster_crs)
     found = statistics_of_stack(
         [info], value, Plan(names, measure), nodata=nodata, weights=weights, weights_crs=weights_crs, on_threads=run
@@ -145,6 +147,8 @@ def _read_zones(zones: Any, layer: str | None, crs: Any) -> tuple[Zones, pd.Inde
 
     from gis.boundaries import read_zones
 
+    if isinstance(zones, Zones):
+        return zones, pd.Index(zones.codes)
     if hasattr(zones, "to_frame") and hasattr(zones, "geometry"):  # a GeoSeries
         zones = zones.to_frame("geometry")
     value = read_zones(zones, layer=layer, crs=crs)
@@ -182,6 +186,11 @@ def lay_weights(
     """Read a raster of weights and lay the zones over it, if a statistic needs it."""
     if weights is None or not any(needs_weights(s) for s in stats):
         return None
+    if hasattr(weights, "dims") or hasattr(weights, "__array__"):
+        raise OptionInvalid(
+            "an array of weights goes with an array of values, not with a file",
+            mend="open the values as an array too: rioxarray.open_rasterio(path, chunks={})",
+        )
     info = weights if isinstance(weights, RasterInfo) else read_info(weights, crs=crs, config_key="weights_crs")
     return match_weights(info, plain_rules(info), zones, values, run=run)
 
@@ -238,7 +247,8 @@ class Plan:
 
     def job(self, info: RasterInfo, rules: CellRules, coverage: Coverage) -> Job:
         """What the sums of one raster take."""
-        return Job(info, rules, (coverage,), self.measures, profile=self.has_profile)
+        moments = bool(_MOMENTS & set(self.stats))  # they cost several times as much as everything else
+        return Job(info, rules, (coverage,), self.measures, profile=self.has_profile, moments=moments)
 
     def quantiles(self, family: Family) -> tuple[float, ...]:
         """The quantiles that the statistics of a family need, each once."""

@@ -258,9 +258,7 @@ def _cells_under(
     return np.where(on, at_row, -1).astype(np.int64), np.where(on, at_col, -1).astype(np.int64)
 
 
-def _places_under(
-    pieces: Grid, values: Grid, row: NDArray[np.int64], col: NDArray[np.int64]
-) -> tuple[Floats, Floats]:
+def _places_under(pieces: Grid, values: Grid, row: NDArray[np.int64], col: NDArray[np.int64]) -> tuple[Floats, Floats]:
     """The same on a grid of values without an edge; not finite outside the projection's domain."""
     p, t = pieces.transform, values.transform
     x, y = p.c + (col + 0.5) * p.a, p.f + (row + 0.5) * p.e
@@ -291,7 +289,7 @@ def windows_of_strip(weights: Weights, values: Grid, strip: int) -> Windows:
     straight row is curved in the other grid.
     """
     coverage, n = weights.coverage, weights.pieces
-    row0, row1 = coverage.grid.strip_rows(strip)
+    row0, row1 = _touched_rows(coverage, *coverage.grid.strip_rows(strip))
     col0, col1 = coverage.touched_columns(row0, row1)
     corners = np.array([row0, row1 - 1]), np.array([col0, col1 - 1])
     if same_crs(coverage.grid.crs, values.crs):
@@ -307,10 +305,21 @@ def windows_of_strip(weights: Weights, values: Grid, strip: int) -> Windows:
     return Windows(strip, under, (row0 // n, -(-row1 // n), col0 // n, -(-col1 // n)))
 
 
-def _ends(*places: Floats) -> tuple[Floats, ...]:
+def _touched_rows(coverage: Coverage, row0: int, row1: int) -> tuple[int, int]:
+    """The rows from the first to the last that any zone touches; (row0, row0) when none does."""
+    n_cells = sum(np.diff(ptr[row0 : row1 + 1]) for ptr in (coverage.span_ptr, coverage.cell_ptr))
+    some = np.flatnonzero(n_cells)
+    return (row0 + int(some[0]), row0 + int(some[-1]) + 1) if some.size else (row0, row0)
+
+
+def _ends(row: Floats, col: Floats) -> tuple[Floats, Floats]:
     """Smallest and largest finite place along each axis."""
-    finite = [p[np.isfinite(p)] for p in places]
-    return tuple(np.array([p.min(), p.max()]) if p.size else p for p in finite)
+
+    def ends(place: Floats) -> Floats:
+        finite = place[np.isfinite(place)]
+        return np.array([finite.min(), finite.max()]) if finite.size else finite
+
+    return ends(row), ends(col)
 
 
 def cells_at(handle: Rows, rules: CellRules, row: NDArray[np.int64], col: NDArray[np.int64]) -> Floats:
