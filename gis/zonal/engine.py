@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -24,6 +23,7 @@ from gis.errors import GridMismatch
 from gis.grid import MEASURES, STRIP_ROWS, Grid, Measure
 from gis.raster_io import CellRules, RasterHandle, RasterInfo, open_raster
 from gis.zonal.coverage import Coverage, gather
+from gis.zonal.facts import StripFacts, strip_facts, strip_runs, whole_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,6 +33,9 @@ TASK_CELLS = 16_000_000
 
 WHOLE_CELLS = 100_000_000
 """Rasters up to this size are read whole, for their total; of larger ones only what zones touch."""
+
+SPARSE = 5
+"""Where fewer than one cell in so many lies in a zone, cells are cleaned zone by zone: short loops cost more a cell."""
 
 StripMask = Callable[[int], "NDArray[np.bool_]"]
 """Strip number to (n_rows, nx) bool: cells to treat as no data."""
@@ -180,18 +183,11 @@ def run_task(task: Task) -> list[tuple[int, list[StripSums], float]]:
     return out
 
 
-_known_runs: WeakKeyDictionary[Coverage, dict[tuple[int, int], list[tuple[int, int]]]] = WeakKeyDictionary()
-
-
 def _runs(job: Job, strip: int) -> list[tuple[int, int]]:
     """Columns of a strip to read: blocks that no zone touches are left out."""
     if job.whole:
         return [(0, job.info.grid.shape[1])]
-    coverage, width = merged(job.layers), job.info.block_shape[1]
-    known = _known_runs.setdefault(coverage, {})  # the same for every raster on the grid
-    if (strip, width) not in known:
-        known[strip, width] = coverage.touched_runs(*job.info.grid.strip_rows(strip), width)
-    return known[strip, width]
+    return strip_runs(merged(job.layers), strip, job.info.block_shape[1])
 
 
 def _read(handle: RasterHandle, info: RasterInfo, strip: int, runs: list[tuple[int, int]]) -> NDArray[Any]:
@@ -224,14 +220,14 @@ def sum_values(job: Job, strip: int, values: NDArray[Any], col0: int) -> tuple[l
     # All layers in one pass: a row is turned into doubles once.
     coverage = merged(job.layers)
     row0, row1 = job.info.grid.strip_rows(strip)
-    shares, n = strip_arrays(coverage, row0, row1), len(coverage)
+    shares, n, facts = strip_arrays(coverage, row0, row1), len(coverage), strip_facts(coverage, strip)
     sums, total = weighted_sums(
-        job.info.grid, job.measures, row0, row1, values, col0, bounds, shares, n, with_total=job.whole
+        job.info.grid, job.measures, row0, row1, values, col0, bounds, shares, n, with_total=job.whole, facts=facts
     )
-    profile = _profile(job, values, col0, bounds, shares, n) if job.profile else None
+    profile = _profile(job, values, col0, bounds, shares, n, facts) if job.profile else None
     out, first = [], 0
     for layer in job.layers:
-        zones = layer.touched_zones(row0, row1)
+        zones = strip_facts(layer, strip).zones
         some = None if profile is None else profile[zones + first]
         out.append(StripSums(zones, sums[zones + first], some))
         first += len(layer)
@@ -239,13 +235,22 @@ def sum_values(job: Job, strip: int, values: NDArray[Any], col0: int) -> tuple[l
 
 
 def _profile(
-    job: Job, values: NDArray[Any], col0: int, b: Bounds, shares: tuple[NDArray[Any], ...], n_zones: int
+    job: Job,
+    values: NDArray[Any],
+    col0: int,
+    b: Bounds,
+    shares: tuple[NDArray[Any], ...],
+    n_zones: int,
+    facts: StripFacts,
 ) -> NDArray[np.float64]:
     from gis.zonal.kernels import N_PROFILE, profile_strip, quality_strip
 
     out = np.zeros((n_zones, N_PROFILE))
-    kernel = profile_strip if job.moments else quality_strip
-    kernel(values, col0, b.raw_low, b.low, b.high, b.nodata, b.floor, *shares, out)
+    limits = (b.raw_low, b.low, b.high, b.nodata, b.floor)
+    if job.moments:
+        profile_strip(values, col0, *limits, *shares, out)
+    else:
+        quality_strip(values, col0, *limits, *shares, facts.row_cols, out)
     return out
 
 
@@ -286,8 +291,14 @@ def weighted_sums(
     n_zones: int,
     *,
     with_total: bool = False,
+    facts: StripFacts | None = None,
 ) -> tuple[NDArray[np.float64], float]:
-    """Sums and valid weights of a strip under several measures, (n_zones, 2 * n_measures), and the sum of all cells."""
+    """Sums and valid weights of a strip under several measures, (n_zones, 2 * n_measures), and the sum of all cells.
+
+    Parameters
+    ----------
+    facts : of the strip, where they are known: cells outside all zones are then passed over.
+    """
     from gis.zonal.kernels import sum_strip, sum_strip_by_cell
 
     n = len(measures)
@@ -300,9 +311,10 @@ def weighted_sums(
         if measures[i] != "cells":
             rows[k] = grid.cell_areas_km2(measures[i], row0, row1)
     part = np.zeros((n_zones, 2 * len(by_row)))
-    # Cleaning zone by zone takes five times as long a cell: short loops.
-    by_span = not with_total and 5 * _covered_cells(shares) < values.size
-    total = float(sum_strip(values, col0, *b, *shares, rows, with_total, by_span, part))
+    row_cols, by_span = whole_rows(values, col0), False
+    if facts is not None and not with_total:
+        row_cols, by_span = facts.row_cols, SPARSE * facts.n_cells < values.size
+    total = float(sum_strip(values, col0, *b, *shares, row_cols, rows, with_total, by_span, part))
     out[:, by_row], out[:, [n + i for i in by_row]] = part[:, : len(by_row)], part[:, len(by_row) :]
     if by_cell:
         weights = np.stack([_cell_weights(grid, measures[i], row0, row1) for i in by_cell])
@@ -310,13 +322,6 @@ def weighted_sums(
         sum_strip_by_cell(values, col0, *b, *shares, weights, part)
         out[:, by_cell], out[:, [n + i for i in by_cell]] = part[:, : len(by_cell)], part[:, len(by_cell) :]
     return out, total
-
-
-def _covered_cells(shares: tuple[NDArray[Any], ...]) -> int:
-    """Cells of a strip that lie in zones, once for every zone they lie in."""
-    span_ptr, _, span_cols, cell_ptr, *_ = shares
-    spans = span_cols[span_ptr[0] : span_ptr[-1]]
-    return int((spans[:, 1] - spans[:, 0]).sum() + cell_ptr[-1] - cell_ptr[0])
 
 
 class _WeightCache:

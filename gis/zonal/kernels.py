@@ -36,8 +36,6 @@ def _is_valid(x: float, low: float, high: float, nodata: float) -> bool:
 @nb.njit(nogil=True, inline="always")
 def _clean(
     line: Values,
-    a: int,
-    b: int,
     low: float,
     high: float,
     nodata: float,
@@ -45,11 +43,12 @@ def _clean(
     x: NDArray[np.float64],
     ok: NDArray[np.uint8],
 ) -> None:
-    """Turn columns [a, b) into doubles, 0 where there is no data or where it counts as 0, and mark what is data.
+    """Turn cells into doubles, 0 where there is no data or where it counts as 0, and mark what is data.
 
-    One pass without branches or reductions: the compiler makes vectors of it.
+    One pass without branches or reductions: the compiler makes vectors of it, given slices that begin at 0 (a loop
+    that might begin below 0 has every index checked).
     """
-    for k in range(a, b):
+    for k in range(line.size):
         v = float(line[k])
         valid = _is_valid(v, low, high, nodata)
         ok[k] = valid
@@ -57,11 +56,11 @@ def _clean(
 
 
 @nb.njit(nogil=True, inline="always")
-def _span_sum(x: NDArray[np.float64], a: int, b: int) -> float:
-    """Sum x[a:b] in eight lanes folded pairwise, then what is left over."""
+def _span_sum(x: NDArray[np.float64]) -> float:
+    """Sum in eight lanes folded pairwise, then what is left over."""
     s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
-    k = a
-    while k + LANES <= b:
+    n, k = x.size, 0
+    while k + LANES <= n:
         s0 += x[k]
         s1 += x[k + 1]
         s2 += x[k + 2]
@@ -72,17 +71,17 @@ def _span_sum(x: NDArray[np.float64], a: int, b: int) -> float:
         s7 += x[k + 7]
         k += LANES
     total = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
-    while k < b:
+    while k < n:
         total += x[k]
         k += 1
     return total
 
 
 @nb.njit(nogil=True, inline="always")
-def _count(ok: NDArray[np.uint8], a: int, b: int) -> int:
-    """How many of columns [a, b) are marked."""
+def _count(ok: NDArray[np.uint8]) -> int:
+    """How many cells are marked."""
     n = 0
-    for k in range(a, b):
+    for k in range(ok.size):
         n += ok[k]
     return n
 
@@ -112,6 +111,7 @@ def sum_strip(
     cell_zone: NDArray[np.uint16],
     cell_col: NDArray[np.int32],
     cell_share: NDArray[np.float64],
+    row_cols: NDArray[np.int32],
     row_weights: NDArray[np.float64],
     with_total: bool,
     by_span: bool,
@@ -126,6 +126,8 @@ def sum_strip(
     low, high, nodata : a cell is data when ``low <= x <= high`` and ``x != nodata`` (NaN: no such value).
     floor : data below it count as 0 (the negatives policy ``zero`` and the lit threshold).
     span_ptr, cell_ptr : (n_rows + 1,) int64, into the arrays that follow each, sorted by zone inside a row.
+    row_cols : (n_rows, 2) int32
+        First column and the column after the last that matter in each row, of the whole grid.
     row_weights : (n_measures, n_rows) float64
     with_total : whether the sum of all cells is wanted.
     by_span : whether to clean only what zones cover, zone by zone, instead of whole rows; changes no bit. Not together
@@ -144,10 +146,12 @@ def sum_strip(
     for row in range(n_rows):
         line = values[row]
         if not by_span:
-            _clean(line, 0, n_cols, low, high, nodata, floor, x, ok)
-            _count_up(ok, before)
+            first, end = row_cols[row, 0] - col_shift, row_cols[row, 1] - col_shift
+            if first < end:
+                _clean(line[first:end], low, high, nodata, floor, x[first:end], ok[first:end])
+                _count_up(ok[first:end], before[first : end + 1])
         if with_total:
-            everything += _span_sum(x, 0, n_cols)
+            everything += _span_sum(x)
         i, i_end, j, j_end = span_ptr[row], span_ptr[row + 1], cell_ptr[row], cell_ptr[row + 1]
         while i < i_end or j < j_end:
             zone = np.int64(span_zone[i]) if i < i_end else np.int64(cell_zone[j])
@@ -157,16 +161,16 @@ def sum_strip(
             while i < i_end and span_zone[i] == zone:
                 a, b = span_cols[i, 0] - col_shift, span_cols[i, 1] - col_shift
                 if by_span:
-                    _clean(line, a, b, low, high, nodata, floor, x, ok)
-                    valid += _count(ok, a, b)
+                    _clean(line[a:b], low, high, nodata, floor, x[a:b], ok[a:b])
+                    valid += _count(ok[a:b])
                 else:
                     valid += before[b] - before[a]
-                total += _span_sum(x, a, b)
+                total += _span_sum(x[a:b])
                 i += 1
             while j < j_end and cell_zone[j] == zone:
                 k = cell_col[j] - col_shift
                 if by_span:
-                    _clean(line, k, k + 1, low, high, nodata, floor, x, ok)
+                    _clean(line[k : k + 1], low, high, nodata, floor, x[k : k + 1], ok[k : k + 1])
                 total += cell_share[j] * x[k]
                 valid += cell_share[j] * ok[k]
                 j += 1
@@ -204,7 +208,7 @@ def sum_strip_by_cell(
     x, ok = np.empty(n_cols), np.empty(n_cols, np.uint8)
     wx, wok = np.empty(n_cols), np.empty(n_cols)
     for row in range(n_rows):
-        _clean(values[row], 0, n_cols, low, high, nodata, floor, x, ok)
+        _clean(values[row], low, high, nodata, floor, x, ok)
         for m in range(n_measures):
             w = weights[m, row, col_shift : col_shift + n_cols]
             for k in range(n_cols):
@@ -212,8 +216,8 @@ def sum_strip_by_cell(
                 wok[k] = ok[k] * w[k]
             for i in range(span_ptr[row], span_ptr[row + 1]):
                 a, b = span_cols[i, 0] - col_shift, span_cols[i, 1] - col_shift
-                out[span_zone[i], m] += _span_sum(wx, a, b)
-                out[span_zone[i], n_measures + m] += _span_sum(wok, a, b)
+                out[span_zone[i], m] += _span_sum(wx[a:b])
+                out[span_zone[i], n_measures + m] += _span_sum(wok[a:b])
             for j in range(cell_ptr[row], cell_ptr[row + 1]):
                 k = cell_col[j] - col_shift
                 out[cell_zone[j], m] += cell_share[j] * wx[k]
@@ -236,12 +240,14 @@ def quality_strip(
     cell_zone: NDArray[np.uint16],
     cell_col: NDArray[np.int32],
     cell_share: NDArray[np.float64],
+    row_cols: NDArray[np.int32],
     out: NDArray[np.float64],
 ) -> None:
     """`profile_strip` without mean and M2, several times as fast: whole spans at a time.
 
     Parameters
     ----------
+    row_cols : as for `sum_strip`.
     out : (n_zones, N_PROFILE) float64, zeros at the start; MEAN and M2 stay 0.
     """
     n_cols = values.shape[1]
@@ -249,32 +255,26 @@ def quality_strip(
     size, below = np.empty(n_cols), np.zeros(n_cols)
     n_ok, n_lit = np.empty(n_cols + 1, np.int32), np.empty(n_cols + 1, np.int32)
     for row in range(span_ptr.size - 1):
-        line = values[row]
-        _clean(line, 0, n_cols, low, high, nodata, floor, x, ok)
-        is_odd = False  # whether some number on disk is not what it counts as: negative, or below the floor
-        for k in range(n_cols):
-            lit[k] = x[k] > 0.0
-            v = float(line[k])
-            is_odd |= _is_valid(v, raw_low, high, nodata) & (v != x[k])
+        line, first, end = values[row], row_cols[row, 0] - col_shift, row_cols[row, 1] - col_shift
+        if first >= end:
+            continue
+        here = line[first:end]
+        _clean(here, low, high, nodata, floor, x[first:end], ok[first:end])
+        is_odd = _mark_lit(here, x[first:end], raw_low, high, nodata, lit[first:end])
         if is_odd:
-            for k in range(n_cols):
-                v = float(line[k])
-                data = _is_valid(v, raw_low, high, nodata)
-                size[k] = abs(v) if data else 0.0
-                below[k] = -v if data & (v < 0.0) else 0.0
-        _count_up(ok, n_ok)
-        _count_up(lit, n_lit)
+            _split_raw(here, raw_low, high, nodata, size[first:end], below[first:end])
+        _count_up(ok[first:end], n_ok[first : end + 1])
+        _count_up(lit[first:end], n_lit[first : end + 1])
         for i in range(span_ptr[row], span_ptr[row + 1]):
             zone, a, b = span_zone[i], span_cols[i, 0] - col_shift, span_cols[i, 1] - col_shift
-            out[zone, ABSOLUTE_SUM] += _span_sum(size if is_odd else x, a, b)
+            out[zone, ABSOLUTE_SUM] += _span_sum((size if is_odd else x)[a:b])
             if is_odd:
-                out[zone, NEGATIVE_SUM] += _span_sum(below, a, b)
-                for k in range(a, b):
-                    out[zone, NEGATIVE_CELLS] += below[k] > 0.0
+                out[zone, NEGATIVE_SUM] += _span_sum(below[a:b])
+                out[zone, NEGATIVE_CELLS] += _n_above(below[a:b])
             n = n_ok[b] - n_ok[a]
             if n:
                 out[zone, LIT_CELLS] += n_lit[b] - n_lit[a]
-                _add_extremes(out[zone], x, ok, a, b, n)
+                _add_extremes(out[zone], x[a:b], ok[a:b], n)
         for j in range(cell_ptr[row], cell_ptr[row + 1]):
             zone, k, share = cell_zone[j], cell_col[j] - col_shift, cell_share[j]
             out[zone, ABSOLUTE_SUM] += share * (size[k] if is_odd else x[k])
@@ -287,22 +287,54 @@ def quality_strip(
 
 
 @nb.njit(nogil=True, inline="always")
-def _add_extremes(
-    out: NDArray[np.float64], x: NDArray[np.float64], ok: NDArray[np.uint8], a: int, b: int, count: int
+def _n_above(x: NDArray[np.float64]) -> int:
+    """How many are above 0."""
+    n = 0
+    for k in range(x.size):
+        n += x[k] > 0.0
+    return n
+
+
+@nb.njit(nogil=True, inline="always")
+def _mark_lit(
+    line: Values, x: NDArray[np.float64], raw_low: float, high: float, nodata: float, lit: NDArray[np.uint8]
+) -> bool:
+    """Mark cells above 0; True when some number on disk is not what it counts as: negative, or below the floor."""
+    is_odd = False
+    for k in range(line.size):
+        lit[k] = x[k] > 0.0
+        v = float(line[k])
+        is_odd |= _is_valid(v, raw_low, high, nodata) & (v != x[k])
+    return is_odd
+
+
+@nb.njit(nogil=True, inline="always")
+def _split_raw(
+    line: Values, raw_low: float, high: float, nodata: float, size: NDArray[np.float64], below: NDArray[np.float64]
 ) -> None:
+    """Size of each number on disk, and how far it lies below 0."""
+    for k in range(line.size):
+        v = float(line[k])
+        data = _is_valid(v, raw_low, high, nodata)
+        size[k] = abs(v) if data else 0.0
+        below[k] = -v if data & (v < 0.0) else 0.0
+
+
+@nb.njit(nogil=True, inline="always")
+def _add_extremes(out: NDArray[np.float64], x: NDArray[np.float64], ok: NDArray[np.uint8], count: int) -> None:
     """Extremes of the valid cells of a span, of which there are ``count``, at least one."""
-    smallest, largest = _span_range(x, a, b) if count == b - a else _range_of_marked(x, ok, a, b)
+    smallest, largest = _range(x) if count == x.size else _range_of_marked(x, ok)
     at_max = 0
     if out[COUNT] == 0.0 or largest >= out[MAX]:
-        for k in range(a, b):
+        for k in range(x.size):
             at_max += (x[k] == largest) & (ok[k] == 1)
     _add_extreme(out, smallest, largest, float(at_max), float(count))
 
 
 @nb.njit(nogil=True, inline="always")
-def _range_of_marked(x: NDArray[np.float64], ok: NDArray[np.uint8], a: int, b: int) -> tuple[float, float]:
+def _range_of_marked(x: NDArray[np.float64], ok: NDArray[np.uint8]) -> tuple[float, float]:
     smallest, largest = np.inf, -np.inf
-    for k in range(a, b):
+    for k in range(x.size):
         low = x[k] if ok[k] else np.inf
         high = x[k] if ok[k] else -np.inf
         smallest = low if low < smallest else smallest
@@ -311,19 +343,19 @@ def _range_of_marked(x: NDArray[np.float64], ok: NDArray[np.uint8], a: int, b: i
 
 
 @nb.njit(nogil=True, inline="always")
-def _span_range(x: NDArray[np.float64], a: int, b: int) -> tuple[float, float]:
-    """Least and greatest of x[a:b], in four lanes: one comparison need not wait for the one before."""
+def _range(x: NDArray[np.float64]) -> tuple[float, float]:
+    """Least and greatest, in four lanes: one comparison need not wait for the one before."""
     l0 = l1 = l2 = l3 = np.inf
     h0 = h1 = h2 = h3 = -np.inf
-    k = a
-    while k + 4 <= b:
+    n, k = x.size, 0
+    while k + 4 <= n:
         x0, x1, x2, x3 = x[k], x[k + 1], x[k + 2], x[k + 3]
         l0, h0 = (x0 if x0 < l0 else l0), (x0 if x0 > h0 else h0)
         l1, h1 = (x1 if x1 < l1 else l1), (x1 if x1 > h1 else h1)
         l2, h2 = (x2 if x2 < l2 else l2), (x2 if x2 > h2 else h2)
         l3, h3 = (x3 if x3 < l3 else l3), (x3 if x3 > h3 else h3)
         k += 4
-    while k < b:
+    while k < n:
         x0 = x[k]
         l0, h0 = (x0 if x0 < l0 else l0), (x0 if x0 > h0 else h0)
         k += 1
