@@ -29,12 +29,11 @@ def cover(infos: list[Any], zones: list[Any], store: Any, run: Any) -> dict[str,
     """Coverages by grid, from the store where there is one."""
     from gis.zonal.coverage import coverage_from_zones
 
-    found: dict[str, tuple[Any, ...]] = {}
-    for info in infos:
-        if info.grid.fingerprint not in found:
-            make = store.coverage if store else coverage_from_zones
-            found[info.grid.fingerprint] = tuple(make(info.grid, z, run=run) for z in zones)
-    return found
+    make = store.coverage if store else coverage_from_zones
+    grids = {info.grid.fingerprint: info.grid for info in infos}
+    tasks = [(grid, z) for grid in grids.values() for z in zones]
+    made = iter(run(lambda task: make(*task), tasks))
+    return {name: tuple(next(made) for _ in zones) for name in grids}
 
 
 def jobs_of(infos: list[Any], covers: dict[str, tuple[Any, ...]]) -> list[Any]:
@@ -65,7 +64,7 @@ def ours(files: list[Path], layers: dict[str, Any], threads: int, warm: str | No
     from gis.zonal.store import Store
 
     run = runner(threads)
-    infos = [read_info(path) for path in files]
+    infos = run(read_info, files)
     store = Store(Path(warm)) if warm else None
     jobs = jobs_of(infos, cover(infos, [zones_of(f) for f in layers.values()], store, run))
     sums = run_jobs(jobs, run=run)
@@ -86,6 +85,9 @@ def cluster(files: list[Path], layers: dict[str, Any], folder: Path, times: int)
     covers = cover(infos, [zones_of(f) for f in layers.values()], Store(folder / "store"), runner(2))
     jobs = jobs_of(infos * times, covers)
     begin = time.perf_counter()
+    run_jobs(jobs[: len(infos) * (times // 4)], run=runner(1))
+    alone = (time.perf_counter() - begin) * len(jobs) / (len(infos) * (times // 4))
+    begin = time.perf_counter()
     here = run_jobs(jobs, run=runner(2))
     threaded = time.perf_counter() - begin
     with start(workers=2) as client:
@@ -95,7 +97,13 @@ def cluster(files: list[Path], layers: dict[str, Any], folder: Path, times: int)
     same = all(
         np.array_equal(a.sums, b.sums) for x, y in zip(here, there, strict=True) for a, b in zip(x, y, strict=True)
     )
-    return {"threaded_s": threaded, "processes_s": processes, "same": same, "tasks": sum(len(j.tasks()) for j in jobs)}
+    return {
+        "alone_s": alone,
+        "threaded_s": threaded,
+        "processes_s": processes,
+        "same": same,
+        "tasks": sum(len(j.tasks()) for j in jobs),
+    }
 
 
 def partial(files: list[Path], layers: dict[str, Any], folder: Path, threads: int, times: int) -> dict[str, Any]:
@@ -144,7 +152,7 @@ def _with_sums(files: list[Path], zones: list[Any], store: Any, folder: Path, th
     from gis.zonal.store import Store
 
     run = runner(threads)
-    infos = [read_info(path) for path in files]
+    infos = run(read_info, files)
     if store is None:
         run_jobs(jobs_of(infos, cover(infos, zones, Store(folder / "store"), run)), run=run)
         return

@@ -398,6 +398,10 @@ def run_jobs(jobs: Sequence[Job], *, run: Callable[..., list[Any]] | None = None
         ``run(function, tasks) -> list`` in the order of the tasks, such as `gis.graph.run_tasks`; default: one by one.
     """
     tasks = [(i, task) for i, job in enumerate(jobs) for task in job.tasks()]
+    # One task of each grid goes first: two threads then prepare two grids, and not the same one twice.
+    seen: set[tuple[Coverage, ...]] = set()
+    late = [task.job.layers in seen or seen.add(task.job.layers) for _, task in tasks]  # type: ignore[func-returns-value]
+    tasks = [tasks[k] for k in sorted(range(len(tasks)), key=lambda k: bool(late[k]))]
     parts = run(run_task, [t for _, t in tasks]) if run else [run_task(t) for _, t in tasks]
     by_job: dict[int, list[Any]] = {}
     for (i, _), part in zip(tasks, parts, strict=True):

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gis.errors import GisError
+from gis.graph import run_tasks
 from gis.grid import Grid, Zones
 from gis.tables import atomic_path
 from gis.zonal.coverage import Coverage, coverage_from_zones, gather
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
 
 COMPUTING = ("crs.py", "grid.py", "raster_io", "zonal")
 """Modules and packages of ``gis`` whose text decides what a sum is."""
+
+
+BATCH = 16
+"""Rasters whose sums are written down together: what a killed run loses, at most, or an eighth of a longer list."""
 
 
 @lru_cache(maxsize=1)
@@ -163,17 +168,25 @@ class Store:
         rasters : for each job what its raster and mask are made from: a content hash.
         """
         parts: _Parts = {}  # rasters of one grid mostly lack the same zones: one coverage for all of them
-        plans = [self._plan(*asked, parts) for asked in zip(jobs, zones, rasters, strict=True)]
-        todo = [(i, plan.job) for i, plan in enumerate(plans) if plan.job is not None]
+        paths = [self._sums_path(job, raster) for job, raster in zip(jobs, rasters, strict=True)]
+        known = run_tasks(lambda path: known_from_arrays(_load(path)), paths)
+        plans = [self._plan(*asked, parts) for asked in zip(jobs, zones, paths, known, strict=True)]
+        todo = [plan for plan in plans if plan.job is not None]
         self.reuse.rasters_read += len(todo)
         self.reuse.rasters_spared += len(jobs) - len(todo)
-        made = dict(zip([i for i, _ in todo], run_jobs([job for _, job in todo], run=run), strict=True))
-        return [self._finish(plan, made.get(i)) for i, plan in enumerate(plans)]
+        step = max(BATCH, -(-len(todo) // 8))
+        for k in range(0, len(todo), step):
+            some = todo[k : k + step]
+            for plan, made in zip(some, run_jobs([p.job for p in some if p.job], run=run), strict=True):
+                _learn(plan, made)
+            run_tasks(lambda plan: _save(plan.path, plan.known.arrays()), some)
+        return [_answer(plan) for plan in plans]
 
-    def _plan(self, job: Job, layers: Sequence[Zones], raster: str, parts: _Parts) -> _Plan:
+    def _sums_path(self, job: Job, raster: str) -> Path:
         settings = f"{job.rules}|{job.measures}|{job.profile}|{job.moments}|{job.info.band}|{job.info.grid.fingerprint}"
-        path = self.root / "sums" / f"{_key('sums', raster, settings)}.npz"
-        known = known_from_arrays(_load(path))
+        return self.root / "sums" / f"{_key('sums', raster, settings)}.npz"
+
+    def _plan(self, job: Job, layers: Sequence[Zones], path: Path, known: Known, parts: _Parts) -> _Plan:
         prints = [zones.fingerprints for zones in layers]
         missing = [np.flatnonzero(known.places(p) < 0) for p in prints]
         unread = job.whole and np.isnan(known.raster_sum)
@@ -186,24 +199,6 @@ class Store:
         if key not in parts:
             parts[key] = tuple(c.only(m) for c, m in zip(job.layers, missing, strict=True))
         return _Plan(path, job, prints, missing, known, replace(job, layers=parts[key], whole=unread))
-
-    def _finish(self, plan: _Plan, made: list[ZoneSums] | None) -> list[ZoneSums]:
-        known, job = plan.known, plan.asked
-        if made is not None:
-            for prints, missing, sums in zip(plan.prints, plan.missing, made, strict=True):
-                fresh = known.places(prints)[missing] < 0  # two layers may share a zone
-                known.add([prints[i] for i in missing[fresh]], _rows_of(sums)[fresh])
-                if plan.job is not None and plan.job.whole:
-                    known.raster_sum = sums.raster_sum
-            _save(plan.path, known.arrays())
-        n = len(job.measures)
-        total = known.raster_sum if job.whole else np.nan
-        out = []
-        for prints in plan.prints:
-            rows = known.of(prints, 2 * n)
-            profile = rows[:, 2 * n :] if job.profile else None
-            out.append(ZoneSums(job.measures, rows[:, :n], rows[:, n : 2 * n], profile, total))
-        return out
 
     # --- anything else that belongs to one zone ----------------------------------------------------------------------
 
@@ -286,6 +281,29 @@ class _Plan:
     missing: list[NDArray[np.intp]]
     known: Known
     job: Job | None
+
+
+def _learn(plan: _Plan, made: list[ZoneSums]) -> None:
+    """Take in what was computed for a plan."""
+    known = plan.known
+    for prints, missing, sums in zip(plan.prints, plan.missing, made, strict=True):
+        fresh = known.places(prints)[missing] < 0  # two layers may share a zone
+        known.add([prints[i] for i in missing[fresh]], _rows_of(sums)[fresh])
+        if plan.job is not None and plan.job.whole:
+            known.raster_sum = sums.raster_sum
+
+
+def _answer(plan: _Plan) -> list[ZoneSums]:
+    """The sums a job asked for, all of them known now."""
+    known, job = plan.known, plan.asked
+    n = len(job.measures)
+    total = known.raster_sum if job.whole else np.nan
+    out = []
+    for prints in plan.prints:
+        rows = known.of(prints, 2 * n)
+        profile = rows[:, 2 * n :] if job.profile else None
+        out.append(ZoneSums(job.measures, rows[:, :n], rows[:, n : 2 * n], profile, total))
+    return out
 
 
 def _rows_of(sums: ZoneSums) -> NDArray[np.float64]:
