@@ -263,3 +263,26 @@ def test_a_killed_run_is_resumed_with_the_same_bits(demo, tmp_path):
     assert tables(root) == tables(demo)
     strays = [p for p in root.rglob(".*") if p.is_file() and "store" not in p.parts]
     assert not strays
+
+
+def test_what_is_finished_before_an_interruption_is_kept(tmp_path, info, monkeypatch):
+    from gis.zonal import store as module
+
+    monkeypatch.setattr(module, "BATCH", 2)
+    layer = zones()
+    jobs, rasters = [job(info, layer)] * 5, [f"raster {k}" for k in range(5)]
+    calls = []
+
+    def interrupted(function, tasks):
+        calls.append(len(tasks))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return [function(task) for task in tasks]
+
+    with pytest.raises(KeyboardInterrupt):
+        Store(tmp_path).run(jobs, [[layer]] * 5, rasters, run=interrupted)
+    again = Store(tmp_path)
+    found = again.run(jobs, [[layer]] * 5, rasters)
+    assert (again.reuse.rasters_spared, again.reuse.rasters_read) == (4, 1)
+    expected = run_jobs(jobs[:1])[0][0]
+    assert all(same(one[0], expected) for one in found)
