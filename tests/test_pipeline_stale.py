@@ -107,3 +107,17 @@ def test_a_layer_of_several_files_counts_with_all_of_them(folder: Path, named: s
         part.write_bytes(content)
         keys.add(run_key(place, ()))
     assert len(keys) == 2
+
+
+def test_a_run_says_why_it_works_again(folder: Path) -> None:
+    assert "since the last run" not in gis.run(folder, threads=1).reuse  # a first run has no reason to give
+    assert gis.run(folder, threads=1).reuse.startswith("nothing has changed")
+    (folder / "out/city_year.parquet").unlink()
+    assert gis.run(folder, threads=1).reuse.endswith("since the last run an output was missing or changed")
+    another_band(folder)
+    layer = gpd.read_file(folder / "boundaries/c.gpkg")
+    layer.iloc[:1].to_file(folder / "boundaries/c.gpkg", driver="GPKG", mode="w")
+    assert gis.run(folder, threads=1).reuse.endswith("since the last run changed: workspace.toml, c.gpkg")
+    for name in ("l", "p"):
+        (folder / f"rasters/{name}_2001.tif").unlink()
+    assert gis.run(folder, threads=1).reuse.endswith("since the last run gone: lights 2001, population 2001")

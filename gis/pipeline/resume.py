@@ -31,13 +31,48 @@ def package_fingerprint() -> str:
     return digest.hexdigest()
 
 
+def run_parts(workspace: Workspace, series: tuple[Series, ...]) -> dict[str, str]:
+    """What a run is made of, by a name for people: the code, the config, every file it reads; and the hash of each.
+
+    ``series`` are lights and population, in this order.
+    """
+    parts = {
+        "the code": package_fingerprint(),
+        "workspace.toml": hashlib.sha256(workspace.config_path.read_bytes()).hexdigest(),
+    }
+    for role, one in zip(("lights", "population"), series, strict=False):
+        parts |= {f"{role} {f.year}": f"{one.product.name} {f.sha256}" for f in one.files}
+    for path in sorted(_named_files(workspace, workspace.config.model_dump())):
+        hashes = "".join(file_sha256(p, workspace.cache) for p in _with_sidecars(path))
+        parts[path.name] = hashlib.sha256((parts.get(path.name, "") + hashes).encode()).hexdigest()
+    return parts
+
+
 def run_key(workspace: Workspace, series: tuple[Series, ...]) -> str:
     """SHA-256 over the config, the content of every file a run reads, and the code."""
-    parts = [package_fingerprint(), hashlib.sha256(workspace.config_path.read_bytes()).hexdigest()]
-    parts += [f"{s.product.name}|{f.year}|{f.sha256}" for s in series for f in s.files]
-    for path in sorted(_named_files(workspace, workspace.config.model_dump())):
-        parts += [file_sha256(p, workspace.cache) for p in _with_sidecars(path)]
-    return hashlib.sha256("|".join(parts).encode()).hexdigest()
+    return key_of(run_parts(workspace, series))
+
+
+def key_of(parts: dict[str, str]) -> str:
+    """One hash over all parts."""
+    return hashlib.sha256(json.dumps(sorted(parts.items())).encode()).hexdigest()
+
+
+def why_again(workspace: Workspace, parts: dict[str, str]) -> str:
+    """Why a run that is not the first has something to do; nothing for a first one."""
+    try:
+        last: dict[str, str] = dict(json.loads((workspace.cache / KEY_FILE).read_text(encoding="utf-8"))["parts"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    told = []
+    for word, names in (
+        ("changed", [n for n in parts if n in last and parts[n] != last[n]]),
+        ("new", [n for n in parts if n not in last]),
+        ("gone", [n for n in last if n not in parts]),
+    ):
+        if names:
+            told.append(f"{word}: {', '.join(names[:4])}" + (f" and {len(names) - 4} more" if len(names) > 4 else ""))
+    return "; ".join(told) or "an output was missing or changed"
 
 
 def _named_files(workspace: Workspace, value: Any) -> set[Path]:
@@ -77,13 +112,12 @@ def finished(workspace: Workspace, key: str) -> tuple[dict[str, Path], tuple[str
     return {what: path for what, (path, _) in outputs.items()}, words
 
 
-def remember(workspace: Workspace, key: str, paths: dict[str, Path], words: tuple[str, ...]) -> None:
-    """Write down that a run with this key has finished, and what it had to say beyond its summary."""
+def remember(workspace: Workspace, parts: dict[str, str], paths: dict[str, Path], words: tuple[str, ...]) -> None:
+    """Write down that a run made of these parts has finished, and what it had to say beyond its summary."""
     outputs = {
         what: (path.relative_to(workspace.root).as_posix(), file_sha256(path, workspace.cache))
         for what, path in paths.items()
     }
     with atomic_path(workspace.cache / KEY_FILE) as temporary:
-        temporary.write_text(
-            json.dumps({"key": key, "outputs": outputs, "words": words}, ensure_ascii=False), encoding="utf-8"
-        )
+        last = {"key": key_of(parts), "parts": parts, "outputs": outputs, "words": words}
+        temporary.write_text(json.dumps(last, ensure_ascii=False), encoding="utf-8")

@@ -15,7 +15,7 @@ from gis.graph import cluster
 from gis.pipeline.inputs import Inputs, read_both_series, read_inputs, vector_file
 from gis.pipeline.levels import LevelTables, Report, compute_levels
 from gis.pipeline.presets import PresetRun
-from gis.pipeline.resume import finished, remember, run_key
+from gis.pipeline.resume import finished, key_of, remember, run_parts, why_again
 from gis.pipeline.vintages import Moded, levels_by_mode, without_moved
 from gis.rasters.archive import file_sha256
 from gis.tables import (
@@ -94,16 +94,17 @@ def run(
     """
     place = workspace if isinstance(workspace, Workspace) else read_workspace(workspace)
     series = read_both_series(place)
-    key = run_key(place, series)
-    if (last := finished(place, key)) is not None:
+    parts = run_parts(place, series)
+    if (last := finished(place, key_of(parts))) is not None:
         return _as_it_stands(place, *last)
+    why = why_again(place, parts)
     inputs = read_inputs(place, series)
     result = compute(inputs, threads=threads, workers=workers, scheduler=scheduler, report=report)
     if place.config.instrument is not None:
         result = _with_instrument(result, threads, report)
     # The lineage grows when another step adds its tables; that does not make this run's results old.
-    remember(place, key, {k: p for k, p in result.paths.items() if k != "lineage"}, result.further)
-    return result
+    remember(place, parts, {k: p for k, p in result.paths.items() if k != "lineage"}, result.further)
+    return replace(result, reuse=f"{result.reuse}; since the last run {why}") if why else result
 
 
 def _with_instrument(result: RunResult, threads: int | None, report: Report | None) -> RunResult:
