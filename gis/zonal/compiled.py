@@ -5,6 +5,8 @@ In: the dtypes of the rasters to come. Out: kernels in memory.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -28,13 +30,20 @@ def compile_ahead(dtypes: Iterable[Any], report: Callable[[str, int, int], None]
     if report is None or is_compiled():
         return
     report(STEP, 0, 1)
-    for dtype in sorted({str(np.dtype(d)) for d in dtypes}):
-        _sum_a_little(np.dtype(dtype))
+    first, *others = sorted({str(np.dtype(d)) for d in dtypes})
+    # The compiler takes one thread of a process: further dtypes go to processes of their own, which keep what they
+    # compiled where this one finds it. One that fails costs time later and nothing else.
+    quiet = subprocess.DEVNULL
+    code = "from gis.zonal.compiled import sum_a_little; sum_a_little({!r})"
+    beside = [subprocess.Popen([sys.executable, "-c", code.format(d)], stdout=quiet, stderr=quiet) for d in others]
+    sum_a_little(first)
+    for process in beside:
+        process.wait()
     report(STEP, 1, 1)
 
 
-def _sum_a_little(dtype: np.dtype[Any]) -> None:
-    """A job of four cells, as a run has millions: the compiler sees the same types."""
+def sum_a_little(name: str) -> None:
+    """Sum a job of four cells of a dtype, as a run has millions: the compiler sees the same types."""
     import shapely
     from affine import Affine
 
@@ -44,6 +53,7 @@ def _sum_a_little(dtype: np.dtype[Any]) -> None:
     from gis.zonal.coverage import coverage_from_zones
     from gis.zonal.engine import Job, sum_values
 
+    dtype = np.dtype(name)
     grid = Grid((2, 2), Affine(1, 0, 100, 0, -1, 40), crs_from("EPSG:4326"))
     zones = Zones(("a",), np.array([shapely.box(100.5, 38.5, 101.5, 39.5)], object), grid.crs)
     info = RasterInfo(Path("none"), grid, 1, dtype.name, None, 1, False, "Area", (2, 2))
